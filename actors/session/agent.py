@@ -1,0 +1,124 @@
+"""The agent port: what a session tells an agent, and what the agent may tell back.
+
+An agent is a callable. It gets an `AgentTurn` and an `emit`, and returns when the answer is
+complete. Everything it emits is durable before anybody sees it. It is cancelled with its turn:
+it must let `trio.Cancelled` through, and close what it opened on the way out.
+
+    async def parrot(turn: AgentTurn, emit: Emit) -> None:
+        await emit(TextDelta(turn.messages[-1]["content"]))
+
+An agent that cannot answer raises `AgentError`; any other exception is reported as a failure of
+type "error" with the exception's text.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AgentEvent",
+    "AgentTurn",
+    "Emit",
+    "ReasoningDelta",
+    "TextDelta",
+    "ToolCompleted",
+    "ToolStarted",
+    "Usage",
+    "Warned",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTurn:
+    """One prompt to answer.
+
+    `messages` is what the model should see, the prompt last: JSON objects with no other keys than
+    role, content, tool_calls, tool_call_id, name and refusal.
+    """
+
+    session_id: str
+    turn_id: str
+    messages: Sequence[Mapping[str, Any]]
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Visible text, to be appended to what came before."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """Thinking that is shown apart from the answer and never sent back to the model."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool call began. `call_id` is unique within the turn."""
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCompleted:
+    """The call `call_id` ended. Counts as progress: the next checkpoint saves the record."""
+
+    call_id: str
+    result: str
+    is_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of this turn so far; each one replaces the one before. `cost` is in US dollars."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the reader should know that does not end the turn."""
+
+    kind: str
+    message: str
+
+
+AgentEvent = TextDelta | ReasoningDelta | ToolStarted | ToolCompleted | Usage | Warned
+Emit = Callable[[AgentEvent], Awaitable[None]]
+
+
+class AgentError(Exception):
+    """The agent cannot answer; `type` says who must act.
+
+    Types: auth_mismatch, rate_limit, quota_exhausted, model_not_found, context_length, connection,
+    timeout, error. `hint` says in one sentence what the reader can do. `details` is what the
+    provider said, already free of secrets.
+    """
+
+    def __init__(
+        self, type: str, message: str, *, hint: str | None = None, details: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class Agent(Protocol):
+    """Anything that can answer a turn."""
+
+    async def __call__(self, turn: AgentTurn, emit: Emit) -> None: ...
