@@ -50,19 +50,19 @@ class _Event(msgspec.Struct, frozen=True, array_like=True):
     """Encodes as an array with its tag first: one token costs a few bytes in the journal."""
 
 
-class TextDelta(_Event, tag="text"):
+class TextDelta(_Event, frozen=True, tag="text"):
     """Visible text, to be appended to what came before."""
 
     text: str
 
 
-class ReasoningDelta(_Event, tag="reasoning"):
+class ReasoningDelta(_Event, frozen=True, tag="reasoning"):
     """Thinking that is shown apart from the answer and never sent back to the model."""
 
     text: str
 
 
-class ToolStarted(_Event, tag="tool"):
+class ToolStarted(_Event, frozen=True, tag="tool"):
     """A tool call began. `call_id` is unique within the turn."""
 
     call_id: str
@@ -70,7 +70,7 @@ class ToolStarted(_Event, tag="tool"):
     arguments: dict[str, Any] = {}
 
 
-class ToolCompleted(_Event, tag="tool_end"):
+class ToolCompleted(_Event, frozen=True, tag="tool_end"):
     """The call `call_id` ended. Counts as progress: the next checkpoint saves the record."""
 
     call_id: str
@@ -78,7 +78,7 @@ class ToolCompleted(_Event, tag="tool_end"):
     is_error: bool = False
 
 
-class Usage(_Event, tag="usage"):
+class Usage(_Event, frozen=True, tag="usage"):
     """Tokens of this turn so far; each one replaces the one before. `cost` is in US dollars."""
 
     input_tokens: int = 0
@@ -89,7 +89,7 @@ class Usage(_Event, tag="usage"):
     model: str | None = None
 
 
-class Warned(_Event, tag="warned"):
+class Warned(_Event, frozen=True, tag="warned"):
     """Something the reader should know that does not end the turn."""
 
     kind: str
