@@ -1,0 +1,1 @@
+"""The actor runtime: no domain, no disk, no HTTP. Import it from `actors`."""

@@ -1,0 +1,285 @@
+"""The runtime's side of one actor: its task, from activation to the end."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from copy import copy
+from functools import partial
+from typing import Any, Protocol
+
+import trio
+
+from .actor import Actor, Kind
+from .dead_letters import DeadLetter, DeadLetters
+from .envelope import Message
+from .errors import ActorCrashed, ActorStopped, Rejected
+from .lifecycle import LEGAL, Lifecycle
+from .mailbox import Mailbox
+from .ref import Recipient, Ref
+
+__all__ = ["Cell", "Home"]
+
+log = logging.getLogger("actors")
+
+# One busy actor keeps the others waiting for at most this long (plus one message).
+SLICE_SECONDS = 0.001
+SLICE_MESSAGES = 1024  # the same on a clock that stands still
+LOOK_AT_CLOCK_EVERY = 8  # messages; must divide SLICE_MESSAGES
+
+
+class Home(Protocol):
+    """What a cell needs of the registry it is in."""
+
+    def ref(self, kind: str, key: str) -> Ref: ...
+    def rotate(self, cell: "Cell", key: str) -> None: ...
+    def entered(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
+    def left(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
+
+
+class Cell:
+    """Runs one incarnation after another over the same mailbox.
+
+    A crash, or mail that arrived during `on_stop`, starts the next incarnation; otherwise the
+    cell is buried in the very step that saw the mailbox empty, so no message falls in between.
+    """
+
+    __slots__ = (
+        "_crashes",
+        "_dead_letters",
+        "_home",
+        "_passivating",
+        "_retiring",
+        "_slice_end",
+        "actor",
+        "closed",
+        "current",
+        "current_since",
+        "handled",
+        "idle_since",
+        "key",
+        "kind",
+        "lifecycle",
+        "mailbox",
+        "nursery",
+        "restarts",
+        "waiting_on",
+    )
+
+    def __init__(self, kind: Kind, key: str, home: Home, dead_letters: DeadLetters) -> None:
+        self.kind = kind
+        self.key = key
+        self.mailbox = Mailbox(kind.capacity)
+        self.lifecycle = Lifecycle.STARTING
+        self.closed = False
+        self.actor: Actor | None = None
+        self.nursery: trio.Nursery | None = None
+        self.waiting_on: list[Recipient] = []
+        self.current: Message[Any] | None = None
+        self.current_since = 0.0  # Trio's clock; up to one slice early
+        self.idle_since = 0.0
+        self.handled = 0
+        self.restarts = 0
+        self._home = home
+        self._dead_letters = dead_letters
+        self._crashes: tuple[float, ...] = ()
+        self._slice_end = 0.0
+        self._passivating = False
+        self._retiring = False
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.address} {self.lifecycle.name}, {len(self.mailbox)} waiting>"
+
+    @property
+    def address(self) -> str:
+        return f"{self.kind.name}/{self.key}"
+
+    # -- asked for by the system ------------------------------------------------------------
+
+    def passivate(self) -> bool:
+        """End the idle actor if it is idle and agrees; the next message brings it back."""
+        actor = self.actor
+        if not self.mailbox.parked or actor is None or not actor.may_passivate():
+            return False
+        self._passivating = True
+        self.mailbox.wake()
+        return True
+
+    def retire(self) -> None:
+        """End the actor for good, as soon as its mail is handled."""
+        self._retiring = True
+        if self.mailbox.parked:
+            self.mailbox.wake()
+
+    # -- the life ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """One lap for each incarnation."""
+        task = trio.lowlevel.current_task()
+        self._home.entered(self, task)
+        try:
+            while True:
+                await self._incarnate()
+                if self.lifecycle is Lifecycle.STOPPED:
+                    break
+                if self.lifecycle is Lifecycle.STOPPING and not len(self.mailbox):
+                    break
+                self._become(Lifecycle.STARTING)
+        finally:
+            # No checkpoint from here on: whoever writes next must find no cell, or the next one.
+            self.closed = True
+            self.lifecycle = Lifecycle.STOPPED
+            self._home.left(self, task)
+            reason = f"{self.address} has stopped; sending again is safe"
+            self._return_mail(reason, lambda: ActorStopped(reason))
+
+    def _become(self, lifecycle: Lifecycle) -> None:
+        assert lifecycle in LEGAL[self.lifecycle], (self.lifecycle, lifecycle)
+        self.lifecycle = lifecycle
+
+    async def _incarnate(self) -> None:
+        """One actor object, from `on_start` until it is thrown away, and its nursery."""
+        self._passivating = False
+        try:
+            async with trio.open_nursery() as nursery:
+                self.nursery = nursery
+                await self._live()
+                nursery.cancel_scope.cancel()
+        except Exception as error:  # noqa: BLE001 - the door: a child's crash is the actor's
+            self._crashed(error)
+        finally:
+            self.actor = self.nursery = self.current = None
+
+    async def _live(self) -> None:
+        try:
+            actor = self.kind.create(self.key)
+            actor.context = _Context(self, self._home)
+            await actor.on_start()
+        except Exception as error:  # noqa: BLE001 - the door: goes to all who wait, once each
+            self._never_started(error)
+            return
+        self.actor = actor
+        self._become(Lifecycle.RUNNING)
+        crash = await self._handle_mail(actor)
+        if crash is not None:
+            self._crashed(crash)
+            return
+        self._become(Lifecycle.STOPPING)
+        try:
+            await actor.on_stop()
+        except Exception:
+            log.exception("%s: on_stop failed", self.address)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _handle_mail(self, actor: Actor) -> Exception | None:
+        """Handle messages until the actor is to end (None) or crashes.
+
+        The hot path: no cancel scope, nursery, task or lock is made for a message.
+        """
+        mailbox = self.mailbox
+        receive = actor.receive
+        while True:
+            if not self.handled % LOOK_AT_CLOCK_EVERY:
+                await self._yield_when_due()
+            envelope = mailbox.get_nowait()
+            if envelope is None:
+                self.current = None
+                if self._passivating or self._retiring:
+                    return None
+                self.idle_since = trio.current_time()
+                await mailbox.wait()
+                self.current_since = trio.current_time()
+                self._slice_end = 0.0
+                continue
+            # No checkpoint until `receive`: nobody else would answer this envelope.
+            self.current = envelope.message
+            self.handled += 1
+            self._passivating = False
+            try:
+                answer = await receive(envelope.message)
+            except Rejected as refusal:
+                envelope.fail(refusal)
+            except Exception as error:  # noqa: BLE001 - the door: it goes to asker and policy
+                envelope.fail(_caused(ActorCrashed(f"{self.address}: {error!r}"), error))
+                return error
+            except BaseException:
+                envelope.fail(ActorCrashed(f"{self.address} was stopped in mid-message"))
+                raise
+            else:
+                envelope.settle(answer)
+
+    async def _yield_when_due(self) -> None:
+        now = trio.current_time()
+        if not self._slice_end:
+            self._slice_end = now + SLICE_SECONDS
+        elif now >= self._slice_end or not self.handled % SLICE_MESSAGES:
+            await trio.lowlevel.checkpoint()
+            now = trio.current_time()
+            self._slice_end = now + SLICE_SECONDS
+        self.current_since = now
+
+    # -- when it goes wrong -----------------------------------------------------------------
+
+    def _never_started(self, error: Exception) -> None:
+        self._become(Lifecycle.STOPPED)
+        reason = f"{self.address} could not start: {error!r}"
+        if isinstance(error, Rejected):
+            self._return_mail(reason, partial(copy, error))
+        else:
+            log.error("%s could not start", self.address, exc_info=error)
+            self._return_mail(reason, lambda: _caused(ActorCrashed(reason), error))
+
+    def _crashed(self, error: Exception) -> None:
+        if self.lifecycle is not Lifecycle.RUNNING:  # a child, while the incarnation was ending
+            log.error("%s: a task failed at the end", self.address, exc_info=error)
+            return
+        now = trio.current_time()
+        policy = self.kind.restart
+        self._crashes = policy.recent((*self._crashes, now), now)
+        if policy.allows(self._crashes, now):
+            self.restarts += 1
+            self._become(Lifecycle.RESTARTING)
+            log.error("%s crashed and starts again", self.address, exc_info=error)
+        else:
+            self._become(Lifecycle.STOPPED)
+            log.error("%s crashed too often and was stopped", self.address, exc_info=error)
+
+    def _return_mail(self, reason: str, fresh_error: Callable[[], Exception]) -> None:
+        """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
+        for envelope in self.mailbox.drain():
+            if envelope.asker is None and envelope.sender is None:
+                letter = DeadLetter(self.address, envelope.message, reason)
+                self._dead_letters.report(letter)
+            envelope.fail(fresh_error())
+
+
+class _Context:
+    """The actor's view of its cell. See `actor.Context`."""
+
+    __slots__ = ("_cell", "_home")
+
+    def __init__(self, cell: Cell, home: Home) -> None:
+        self._cell = cell
+        self._home = home
+
+    @property
+    def key(self) -> str:
+        return self._cell.key
+
+    @property
+    def ref(self) -> Ref:
+        return self._home.ref(self._cell.kind.name, self._cell.key)
+
+    def refer(self, kind: str, key: str) -> Ref:
+        return self._home.ref(kind, key)
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *args: Any) -> None:
+        nursery = self._cell.nursery
+        assert nursery is not None, "the actor has ended"
+        nursery.start_soon(task, *args)
+
+    def rotate(self, key: str) -> None:
+        self._home.rotate(self._cell, key)
+
+
+def _caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,54 @@
+"""Why a message was not answered, named by who must act."""
+
+__all__ = [
+    "ActorCrashed",
+    "ActorError",
+    "ActorStopped",
+    "AddressTaken",
+    "AskCycle",
+    "MailboxFull",
+    "Rejected",
+    "UnknownKind",
+]
+
+
+class ActorError(Exception):
+    """Anything the runtime, or an actor on purpose, answers instead of a value."""
+
+
+class MailboxFull(ActorError):
+    """Slow down: nothing was queued. `send` and `ask` wait for room instead."""
+
+
+class ActorStopped(ActorError):
+    """The actor, or the system, ended before it took up the message. Sending again is safe."""
+
+
+class ActorCrashed(ActorError):
+    """It broke while it handled the message, which may be half done: ask before you repeat it.
+
+    `__cause__` is the original exception.
+    """
+
+
+class Rejected(ActorError):
+    """It said no. Raise it in `receive` to refuse a message: an answer, not a crash."""
+
+
+class AskCycle(ActorError):
+    """The ask could never be answered: the actor asked is waiting for the one that asks.
+
+    `path` holds the addresses, the asker first and last.
+    """
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        super().__init__(" -> ".join(path))
+        self.path = path
+
+
+class AddressTaken(ActorError):
+    """Another actor lives at the address that this one wanted to rotate to."""
+
+
+class UnknownKind(ActorError):
+    """No kind of that name was given to `open_system`."""

@@ -1,0 +1,127 @@
+"""The bounded queue in front of one actor."""
+
+from collections import deque
+
+import trio
+
+from .envelope import Envelope
+from .errors import MailboxFull
+
+__all__ = ["CONTROL_CAPACITY", "Mailbox"]
+
+CONTROL_CAPACITY = 64
+
+
+class Mailbox:
+    """Two lanes, one reader. Ordinary mail is bounded by `capacity`; what waits for room waits in
+    the order it came, and moves in as soon as something is taken out. Only the reader parks here,
+    in one slot: that is what makes a tell cheap.
+    """
+
+    __slots__ = ("_control", "_ordinary", "_overflow", "_reader", "capacity", "high_water")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.high_water = 0
+        self._control: deque[Envelope] = deque()
+        self._ordinary: deque[Envelope] = deque()
+        self._overflow: deque[Envelope] = deque()  # each belongs to a parked task
+        self._reader: trio.lowlevel.Task | None = None
+
+    def __len__(self) -> int:
+        return len(self._control) + len(self._ordinary)
+
+    @property
+    def parked(self) -> bool:
+        """Nothing to read, and the reader is waiting."""
+        return self._reader is not None
+
+    @trio.lowlevel.enable_ki_protection
+    def put_nowait(self, envelope: Envelope) -> None:
+        """Queue it, or raise `MailboxFull` and change nothing."""
+        if envelope.message.control:
+            if len(self._control) >= CONTROL_CAPACITY:
+                raise MailboxFull("the control lane is full")
+            self._control.append(envelope)
+        else:
+            depth = len(self._ordinary)
+            if depth >= self.capacity:
+                raise MailboxFull(f"{depth} messages are waiting")
+            self._ordinary.append(envelope)
+            if depth >= self.high_water:
+                self.high_water = depth + 1
+        if self._reader is not None:
+            self.wake()
+
+    @trio.lowlevel.enable_ki_protection
+    def put(self, envelope: Envelope) -> bool:
+        """Queue it, or put it in line for room; True if it was queued.
+
+        The caller parks; if it gives up it must `withdraw`.
+        """
+        try:
+            self.put_nowait(envelope)
+        except MailboxFull:
+            if envelope.message.control:
+                raise
+            self._overflow.append(envelope)
+            return False
+        return True
+
+    @trio.lowlevel.enable_ki_protection
+    def get_nowait(self) -> Envelope | None:
+        """The next one, control first; then whoever waited longest for room moves in."""
+        if self._control:
+            return self._control.popleft()
+        if not self._ordinary:
+            return None
+        envelope = self._ordinary.popleft()
+        if self._overflow:
+            self._admit()
+        return envelope
+
+    def _admit(self) -> None:
+        envelope = self._overflow.popleft()
+        self._ordinary.append(envelope)
+        sender, envelope.sender = envelope.sender, None
+        if sender is not None:
+            trio.lowlevel.reschedule(sender)
+
+    @trio.lowlevel.enable_ki_protection
+    def withdraw(self, envelope: Envelope) -> bool:
+        """Take back what has not been taken up; False if it is too late."""
+        for lane in (self._overflow, self._ordinary, self._control):
+            try:
+                lane.remove(envelope)
+            except ValueError:
+                continue
+            if lane is self._ordinary and self._overflow:
+                self._admit()
+            return True
+        return False
+
+    @trio.lowlevel.enable_ki_protection
+    def drain(self) -> list[Envelope]:
+        """Everything that was never taken up, senders in line for room included."""
+        rest = [*self._control, *self._ordinary, *self._overflow]
+        self._control.clear()
+        self._ordinary.clear()
+        self._overflow.clear()
+        return rest
+
+    async def wait(self) -> None:
+        """Park the reader until something is put, or until `wake`."""
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @trio.lowlevel.enable_ki_protection
+    def wake(self) -> None:
+        """End the reader's wait, with or without mail."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)

@@ -1,0 +1,102 @@
+"""Which cell lives at which address."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import trio
+
+from .cell import Cell
+from .errors import AddressTaken
+from .ref import Ref
+
+__all__ = ["Registry"]
+
+Address = tuple[str, str]
+
+
+class Registry:
+    """Every lookup and change is one synchronous step, so two first messages make one activation
+    and a rotation is seen whole or not at all.
+    """
+
+    def __init__(self, activate: Callable[[str, str], Cell]) -> None:
+        self._activate = activate
+        self._cells: dict[Address, Cell] = {}
+        self._aliases: dict[Address, Address] = {}  # an address that was left -> where it leads
+        self._tasks: dict[trio.lowlevel.Task, Cell] = {}
+        self._leaving = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells.values())
+
+    def ref(self, kind: str, key: str) -> Ref:
+        return Ref(self, kind, key)
+
+    def find(self, kind: str, key: str) -> Cell:
+        address = self.resolve(kind, key)
+        cell = self._cells.get(address)
+        if cell is None:
+            cell = self._cells[address] = self._activate(*address)
+        return cell
+
+    def resolve(self, kind: str, key: str) -> Address:
+        """Where this address leads. Chains collapse as they are walked."""
+        address = (kind, key)
+        if address not in self._aliases:
+            return address
+        walked = []
+        while address in self._aliases:
+            walked.append(address)
+            address = self._aliases[address]
+        for passed in walked:
+            self._aliases[passed] = address
+        return address
+
+    def rotate(self, cell: Cell, key: str) -> None:
+        """From now on the cell lives at `key`, and its old address leads there."""
+        old, new = (cell.kind.name, cell.key), (cell.kind.name, key)
+        if self.resolve(*new) == old:
+            self._aliases.pop(new, None)  # back to a name it had before: no circle
+        elif new in self._cells or new in self._aliases:
+            raise AddressTaken(f"{new[0]}/{new[1]} belongs to another actor")
+        if old == new:
+            return
+        del self._cells[old]
+        self._cells[new] = cell
+        self._aliases[old] = new
+        cell.key = key
+
+    def caller(self, task: trio.lowlevel.Task) -> Cell | None:
+        """Whose handler runs in this task or, through nurseries, in one of its parents.
+
+        A task in an actor's own nursery is nobody's handler: the actor does not wait for it.
+        """
+        walk: trio.lowlevel.Task | None = task
+        while walk is not None:
+            cell = self._tasks.get(walk)
+            if cell is not None:
+                return cell
+            nursery = walk.parent_nursery
+            if nursery is None:
+                return None
+            walk = nursery.parent_task
+            parent = self._tasks.get(walk)
+            if parent is not None and nursery is parent.nursery:
+                return None
+        return None
+
+    def entered(self, cell: Cell, task: trio.lowlevel.Task) -> None:
+        self._tasks[task] = cell
+
+    def left(self, cell: Cell, task: trio.lowlevel.Task) -> None:
+        """The cell ended. In the same step in which it found its mailbox empty."""
+        del self._tasks[task]
+        del self._cells[(cell.kind.name, cell.key)]
+        self._leaving.unpark_all()
+
+    async def wait_left(self, cells: Sequence[Cell]) -> None:
+        """Until all of these have ended."""
+        while not all(cell.closed for cell in cells):
+            await self._leaving.park()

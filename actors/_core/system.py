@@ -1,0 +1,142 @@
+"""The block in which actors live."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from .actor import Kind
+from .cell import Cell
+from .dead_letters import DeadLetter, DeadLetters, log_dead_letter
+from .errors import ActorStopped, UnknownKind
+from .passivation import Passivation
+from .ref import Ref
+from .registry import Registry
+
+__all__ = ["CellStatistics", "Statistics", "System", "open_system"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellStatistics:
+    """One live actor as it stands. Seconds are by Trio's clock."""
+
+    address: str
+    lifecycle: str
+    depth: int
+    high_water: int
+    capacity: int
+    handled: int
+    restarts: int
+    current: str | None  # the type of the message that is being handled
+    current_seconds: float  # how long it has been; 0 when idle
+    waiting_on: tuple[str, ...]  # addresses it asked and has no answer from
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """All live actors, and what has happened since the system was opened."""
+
+    cells: tuple[CellStatistics, ...]
+    activations: int
+    dead_letters: int
+
+
+class System:
+    """Made by `open_system`."""
+
+    def __init__(
+        self, kinds: Iterable[Kind], nursery: trio.Nursery, dead_letters: DeadLetters
+    ) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._nursery = nursery
+        self._dead_letters = dead_letters
+        self._registry = Registry(self._activate)
+        self._passivation = Passivation()
+        self._activations = 0
+        self._closing = False
+        nursery.start_soon(self._passivation.run)
+
+    def __repr__(self) -> str:
+        return f"<System {len(self._registry)} actors>"
+
+    def ref(self, kind: str, key: str) -> Ref:
+        """The actor of this kind and key, awake or not. Raises `UnknownKind`."""
+        if kind not in self._kinds:
+            raise UnknownKind(f"{kind!r}; known are {', '.join(self._kinds) or 'none'}")
+        return self._registry.ref(kind, key)
+
+    def resolve(self, kind: str, key: str) -> str:
+        """The key that `key` leads to after rotations; itself if it was never left."""
+        return self._registry.resolve(kind, key)[1]
+
+    def statistics(self) -> Statistics:
+        """Costs nothing until it is called."""
+        now = trio.current_time()
+        return Statistics(
+            cells=tuple(_cell_statistics(cell, now) for cell in self._registry),
+            activations=self._activations,
+            dead_letters=self._dead_letters.count,
+        )
+
+    def _activate(self, kind: str, key: str) -> Cell:
+        if self._closing:
+            raise ActorStopped("the system is closing")
+        self._activations += 1
+        cell = Cell(self._kinds[kind], key, self._registry, self._dead_letters)
+        self._nursery.start_soon(cell.run)
+        self._passivation.watch(cell)
+        return cell
+
+    async def _drain(self) -> None:
+        """End all actors, those of the kinds named first last: others may need them."""
+        self._closing = True
+        for kind in reversed(self._kinds.values()):
+            cells = [cell for cell in self._registry if cell.kind is kind]
+            for cell in cells:
+                cell.retire()
+            await self._registry.wait_left(cells)
+
+
+def _cell_statistics(cell: Cell, now: float) -> CellStatistics:
+    current = cell.current
+    return CellStatistics(
+        address=cell.address,
+        lifecycle=cell.lifecycle.value,
+        depth=len(cell.mailbox),
+        high_water=cell.mailbox.high_water,
+        capacity=cell.mailbox.capacity,
+        handled=cell.handled,
+        restarts=cell.restarts,
+        current=None if current is None else type(current).__name__,
+        current_seconds=0.0 if current is None else now - cell.current_since,
+        waiting_on=tuple(other.address for other in cell.waiting_on),
+    )
+
+
+@asynccontextmanager
+async def open_system(
+    *kinds: Kind,
+    drain_seconds: float = 5.0,
+    on_dead_letter: Callable[[DeadLetter], None] = log_dead_letter,
+) -> AsyncIterator[System]:
+    """Run actors of these kinds inside the block; none outlives it.
+
+    At the end of the block, also when it ends by an exception or is cancelled, all actors handle
+    the mail that is waiting and run `on_stop`, those of the kinds named last first. What has not
+    ended after `drain_seconds` is cancelled. An exception of the block leaves it as it is, not
+    wrapped in a group.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        system = System(kinds, nursery, DeadLetters(on_dead_letter))
+        try:
+            yield system
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failure = error
+        finally:
+            with trio.move_on_after(drain_seconds, shield=True):
+                await system._drain()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
