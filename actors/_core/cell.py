@@ -204,7 +204,8 @@ class Cell:
                 envelope.fail(ActorCrashed(f"{self.address} was stopped in mid-message"))
                 raise
             else:
-                envelope.settle(answer)
+                if envelope.waiter is not None:
+                    envelope.settle(answer)
 
     async def _yield_when_due(self) -> None:
         now = trio.current_time()
@@ -245,7 +246,7 @@ class Cell:
     def _return_mail(self, reason: str, fresh_error: Callable[[], Exception]) -> None:
         """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
         for envelope in self.mailbox.drain():
-            if envelope.asker is None and envelope.sender is None:
+            if envelope.waiter is None:
                 letter = DeadLetter(self.address, envelope.message, reason)
                 self._dead_letters.report(letter)
             envelope.fail(fresh_error())

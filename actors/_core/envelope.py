@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import outcome
 import trio
 
-__all__ = ["Envelope", "Message"]
+__all__ = ["Envelope", "Message", "SendEnvelope"]
 
 R = TypeVar("R", covariant=True)
 
@@ -22,26 +22,39 @@ class Message(Generic[R]):
 
 
 class Envelope:
-    """One message, and its asker if somebody waits. Settles once; later answers are ignored."""
+    """One message, and the task that is parked in `ask` until it is answered, if there is one.
 
-    __slots__ = ("asker", "message", "sender")
+    Settles once; later answers are ignored.
+    """
 
-    def __init__(self, message: Message[Any]) -> None:
+    __slots__ = ("message", "waiter")
+
+    def __init__(self, message: Message[Any], waiter: trio.lowlevel.Task | None = None) -> None:
         self.message = message
-        self.asker: trio.lowlevel.Task | None = None  # parked in `ask` until settled
-        self.sender: trio.lowlevel.Task | None = None  # parked in `send` until there is room
+        self.waiter = waiter
 
     @trio.lowlevel.enable_ki_protection
     def settle(self, answer: object) -> None:
-        """Answer the asker. To nobody, or for the second time, is no error."""
-        task, self.asker = self.asker, None
+        """Answer whoever waits. To nobody, or for the second time, is no error."""
+        task, self.waiter = self.waiter, None
         if task is not None:
             trio.lowlevel.reschedule(task, outcome.Value(answer))
 
     @trio.lowlevel.enable_ki_protection
     def fail(self, error: BaseException) -> None:
         """Raise `error` in whoever waits. Give each its own: tracebacks grow on the object."""
-        for task in (self.asker, self.sender):
-            if task is not None:
-                trio.lowlevel.reschedule(task, outcome.Error(error))
-        self.asker = self.sender = None
+        task, self.waiter = self.waiter, None
+        if task is not None:
+            trio.lowlevel.reschedule(task, outcome.Error(error))
+
+    def admitted(self) -> None:
+        """It waited for room, and there is some now."""
+
+
+class SendEnvelope(Envelope):
+    """The task waits in `send`, and only for room."""
+
+    __slots__ = ()
+
+    def admitted(self) -> None:
+        self.settle(None)

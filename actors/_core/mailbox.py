@@ -83,9 +83,7 @@ class Mailbox:
     def _admit(self) -> None:
         envelope = self._overflow.popleft()
         self._ordinary.append(envelope)
-        sender, envelope.sender = envelope.sender, None
-        if sender is not None:
-            trio.lowlevel.reschedule(sender)
+        envelope.admitted()
 
     @trio.lowlevel.enable_ki_protection
     def withdraw(self, envelope: Envelope) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
-from .envelope import Envelope, Message
+from .envelope import Envelope, Message, SendEnvelope
 from .errors import AskCycle
 from .mailbox import Mailbox
 
@@ -78,17 +78,10 @@ class Ref:
         """Send and forget, waiting for room. Returned means queued, cancelled means not sent."""
         await trio.lowlevel.checkpoint()
         mailbox = self._recipient().mailbox
-        envelope = Envelope(message)
-        if mailbox.put(envelope):
-            return
-        envelope.sender = trio.lowlevel.current_task()
-
-        def give_up(_: object) -> trio.lowlevel.Abort:
-            envelope.sender = None
-            mailbox.withdraw(envelope)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(give_up)
+        envelope = SendEnvelope(message)
+        if not mailbox.put(envelope):
+            envelope.waiter = trio.lowlevel.current_task()
+            await _parked(envelope, mailbox)
 
     @trio.lowlevel.enable_ki_protection
     async def ask(self, message: Message[R]) -> R:
@@ -112,17 +105,21 @@ class Ref:
 
 
 async def _ask(mailbox: Mailbox, message: Message[R], task: trio.lowlevel.Task) -> R:
-    envelope = Envelope(message)
-    envelope.asker = task
+    envelope = Envelope(message, task)
     mailbox.put(envelope)
+    answer: R = await _parked(envelope, mailbox)
+    return answer
+
+
+async def _parked(envelope: Envelope, mailbox: Mailbox) -> Any:
+    """Until the envelope is settled; if this task gives up, the message is withdrawn."""
 
     def give_up(_: object) -> trio.lowlevel.Abort:
-        envelope.asker = None
+        envelope.waiter = None
         mailbox.withdraw(envelope)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    answer: R = await trio.lowlevel.wait_task_rescheduled(give_up)
-    return answer
+    return await trio.lowlevel.wait_task_rescheduled(give_up)
 
 
 def _refuse_cycle(caller: Recipient, target: Recipient) -> None:
