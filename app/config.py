@@ -1,0 +1,161 @@
+"""The server's settings: checked once, at the door, and true from then on."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+__all__ = [
+    "AGENTS",
+    "LOG_LEVELS",
+    "AgentName",
+    "Config",
+    "ConfigError",
+    "api_key_from",
+    "local_extra_installed",
+    "make_config",
+]
+
+AgentName = Literal["openai", "local", "demo"]
+AGENTS = ("auto", "openai", "local", "demo")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+KEY_VARIABLES = ("GREENROOM_API_KEY", "OPENAI_API_KEY")
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: the text is one line for the person who started the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the server was asked to be. Its `repr` never holds the key.
+
+    `agent` is the one that was chosen, so never "auto". `model` is the name of a model, or for
+    the local agent the absolute path of a GGUF file that exists; None is the agent's own default.
+    """
+
+    host: str
+    port: int
+    data_dir: Path
+    agent: AgentName
+    base_url: str | None = None
+    model: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    log_level: str = "warning"
+
+
+def make_config(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8700,
+    data_dir: Path,
+    agent: str = "auto",
+    base_url: str | None = None,
+    model: str | None = None,
+    api_key: str | None = None,
+    log_level: str = "warning",
+    local_installed: bool = False,
+) -> Config:
+    """Check the settings and choose the agent, or raise `ConfigError`."""
+    base_url = _checked_base_url(base_url)
+    model = (model or "").strip() or None
+    chosen = _choose_agent(agent, base_url, api_key, model, local_installed)
+    return Config(
+        host=_checked_host(host),
+        port=_checked_port(port),
+        data_dir=data_dir.expanduser().absolute(),
+        agent=chosen,
+        base_url=base_url,
+        model=_checked_model_file(model) if chosen == "local" and model else model,
+        api_key=_checked_key(api_key),
+        log_level=_one_of("log level", log_level.lower(), LOG_LEVELS),
+    )
+
+
+def api_key_from(environment: Mapping[str, str]) -> str | None:
+    """The key, from the only place it may come from."""
+    for name in KEY_VARIABLES:
+        if key := environment.get(name, "").strip():
+            return key
+    return None
+
+
+def local_extra_installed() -> bool:
+    """Whether the `local` extra is there, without paying for its import."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+def _choose_agent(
+    agent: str, base_url: str | None, api_key: str | None, model: str | None, local_installed: bool
+) -> AgentName:
+    _one_of("agent", agent, AGENTS)
+    if agent == "openai" or agent == "demo":
+        return agent  # type: ignore[return-value]  # mypy does not narrow a str by ==
+    # A model file says "local" as clearly as the option does, also when a key lies around in the
+    # environment; with a base URL it is that server's name for a model.
+    wants_file = model is not None and model.endswith(".gguf") and base_url is None
+    if agent == "auto" and not wants_file and (base_url or api_key):
+        return "openai"
+    if local_installed:
+        return "local"
+    if agent == "local" or wants_file:
+        raise ConfigError(
+            "the local agent is not installed; install it with: pip install 'greenroom[local]'"
+        )
+    return "demo"
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ConfigError(f"unknown {what} {value!r}: choose one of {', '.join(known)}")
+    return value
+
+
+def _checked_host(host: str) -> str:
+    host = host.strip().removeprefix("[").removesuffix("]")
+    if not host:
+        raise ConfigError("the host is empty")
+    return host
+
+
+def _checked_port(port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port} is not between 0 and 65535")
+    return port
+
+
+def _checked_base_url(base_url: str | None) -> str | None:
+    base_url = (base_url or "").strip()
+    if not base_url:
+        return None
+    try:
+        parts = urlsplit(base_url)
+        bad_port = parts.port == 0
+    except ValueError:
+        raise ConfigError("the base URL is not a valid URL") from None
+    if parts.username is not None or parts.password is not None:
+        # Not shown: it holds a password.
+        raise ConfigError("the base URL must not hold a password; set GREENROOM_API_KEY instead")
+    if parts.scheme not in ("http", "https") or not parts.hostname or bad_port:
+        raise ConfigError(f"the base URL must be http:// or https:// and a host, not {base_url!r}")
+    if parts.query or parts.fragment:
+        raise ConfigError("the base URL must not have a query or a fragment")
+    return base_url.rstrip("/")
+
+
+def _checked_model_file(model: str) -> str:
+    path = Path(model).expanduser().absolute()
+    if path.suffix != ".gguf":
+        raise ConfigError(f"the local agent's model must be a .gguf file, not {model!r}")
+    if not path.is_file():
+        raise ConfigError(f"there is no model file {str(path)!r}")
+    return str(path)
+
+
+def _checked_key(api_key: str | None) -> str | None:
+    # A client library would quote the key in its complaint about the header: refuse it here.
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise ConfigError("the API key holds characters that no key has (a line break?)")
+    return api_key or None
