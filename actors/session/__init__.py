@@ -1,0 +1,1 @@
+"""The chat session: one actor owns each one."""

@@ -1,0 +1,369 @@
+"""The session's owner: nobody else changes the record."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from actors import Actor, Message, Ref
+from actors.index.messages import ReservePin, RowChanged, RowRemoved
+from actors.stores import RecordNotFound, RecordStore, StoreError, StoreFull
+
+from .agent import Agent, AgentTurn
+from .answer import Answer
+from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
+from .feeds import Feeds, TurnFeed
+from .messages import (
+    CancelTurn,
+    Checkpoint,
+    CreateSession,
+    DeleteSession,
+    GetSession,
+    Pin,
+    RemoveLastTurn,
+    Removed,
+    SaveAgain,
+    SessionBusy,
+    SessionNotFound,
+    ShuttingDown,
+    Snapshot,
+    StartTurn,
+    StorageFailed,
+    TurnAccepted,
+    TurnOutput,
+    TurnReturned,
+    TurnUnwritable,
+)
+from .record import Record, Row, dump, load, summary
+from .state import (
+    STOPS_TURN,
+    Checkpointed,
+    Created,
+    Deleted,
+    Event,
+    LastTurnRemoved,
+    TurnEnded,
+    TurnStarted,
+    decide,
+    evolve,
+)
+from .transcript import cancelled_marker, error_row, interrupted_marker, model_input, user_row
+from .turn import RunningTurn, failure_of
+
+__all__ = ["House", "Session"]
+
+log = logging.getLogger("actors.session")
+
+STOP_SECONDS = 5.0  # how long a cancelled agent is waited for
+SHELL_SECONDS = 1800.0  # how long a session that nothing was ever said in stays in memory
+SAVE_AGAIN_SECONDS = 2.0
+
+
+@dataclass
+class House:
+    """What all sessions of one data directory share. `clock` and `new_id` are arguments, so that
+    a whole schedule can be replayed.
+    """
+
+    store: RecordStore
+    feeds: Feeds
+    agent: Agent
+    clock: Callable[[], float]  # epoch seconds
+    new_id: Callable[[], str]  # 32 hex digits
+    default_model: str | None = None
+    checkpoint_seconds: float = 15.0
+    accepting: bool = True  # False: no new turns, we are about to end
+
+
+class Session(Actor):
+    """Decide, make durable, fold, publish, reply: in this order. Nobody hears of what is not on
+    disk.
+    """
+
+    def __init__(self, key: str, house: House) -> None:
+        self._key = key
+        self._house = house
+        self._record: Record | None = None
+        self._on_disk = False
+        self._unsaved = False  # memory is ahead of the disk: a turn ended and found no room
+        self._created_at = 0.0
+        self._turn: RunningTurn | None = None
+        self._leaving: RunningTurn | None = None  # was stopped, and has not left by its deadline
+        self._handlers: dict[type, Callable[[Any], Awaitable[object]]] = {
+            GetSession: self._get,
+            CreateSession: self._create,
+            StartTurn: self._start_turn,
+            CancelTurn: self._cancel_turn,
+            RemoveLastTurn: self._remove_last_turn,
+            DeleteSession: self._delete,
+            Pin: self._pin,
+            TurnOutput: self._turn_output,
+            TurnReturned: self._turn_returned,
+            TurnUnwritable: self._turn_unwritable,
+            Checkpoint: self._checkpoint,
+            SaveAgain: self._save_again,
+        }
+
+    async def on_start(self) -> None:
+        self._index = self.context.refer("index", "main")
+        try:
+            self._record = load(self._key, await self._house.store.load(self._key))
+        except RecordNotFound:
+            return
+        self._on_disk = True
+        if self._record.busy:
+            await self._recover(self._record)
+
+    async def receive(self, message: Message[Any]) -> object:
+        if type(message) in STOPS_TURN:
+            await self._stop_turn(shutdown=False)
+        handler = self._handlers.get(type(message), self._change)
+        return await handler(message)
+
+    def may_passivate(self) -> bool:
+        if self._turn is not None or self._unsaved:
+            return False
+        if self._record is None or self._on_disk:
+            return True
+        return self._house.clock() - self._created_at > SHELL_SECONDS
+
+    # -- reading and changing ---------------------------------------------------------------
+
+    def _snapshot(self) -> Snapshot:
+        if self._record is None:
+            raise SessionNotFound
+        return Snapshot(self._record, self._turn is not None)
+
+    async def _get(self, _: GetSession) -> Snapshot:
+        return self._snapshot()
+
+    async def _change(self, command: Message[Any]) -> Snapshot:
+        """Any command that is nothing more than a change of the record."""
+        await self._commit(self._decide(command))
+        return self._snapshot()
+
+    async def _create(self, command: CreateSession) -> Snapshot:
+        event = self._decide(command)
+        if command.keep:
+            await self._commit(event)
+        else:
+            self._record = evolve(None, event)
+            self._created_at = self._house.clock()
+        return self._snapshot()
+
+    async def _pin(self, command: Pin) -> Snapshot:
+        event = self._decide(command)
+        if command.pinned:
+            await self._index.ask(ReservePin(self._key))
+        await self._commit(event)
+        return self._snapshot()
+
+    async def _remove_last_turn(self, command: RemoveLastTurn) -> Removed:
+        event = self._decide(command)
+        assert isinstance(event, LastTurnRemoved)
+        before = len(self._snapshot().record.messages)
+        await self._commit(event)
+        return Removed(before - event.keep, event.text, self._snapshot().record)
+
+    async def _delete(self, command: DeleteSession) -> None:
+        event = self._decide(command)
+        assert isinstance(event, Deleted)
+        try:
+            await self._house.store.delete(self._key)
+        except StoreError as error:
+            raise _storage_failed(error) from error
+        self._record, self._on_disk, self._unsaved = None, False, False
+        await self._index.send(RowRemoved(self._key))
+
+    # -- a turn, from its acceptance to its end ---------------------------------------------
+
+    async def _start_turn(self, command: StartTurn) -> TurnAccepted:
+        event = self._decide(command)
+        assert isinstance(event, TurnStarted)
+        if not self._house.accepting:
+            raise ShuttingDown("The server is shutting down; try again in a moment")
+        if self._leaving is not None and not await self._leaving.stop(0):
+            raise SessionBusy("The stopped answer is still ending; try again in a moment")
+        self._leaving = None
+        history = self._snapshot().record
+        feed = self._house.feeds.open(event.turn_id, self._key, self._unwritable(event.turn_id))
+        try:
+            await self._commit(event)
+            await feed.wait_shown()
+        except StorageFailed:
+            self._house.feeds.drop(feed)
+            raise
+        self._turn = RunningTurn(event.turn_id, feed, event.at)
+        self._run_agent(self._turn, history, event)
+        return TurnAccepted(event.turn_id, self._snapshot().record)
+
+    def _unwritable(self, turn_id: str) -> Callable[[BaseException], None]:
+        ref = self.context.ref
+        return lambda error: ref.tell(TurnUnwritable(turn_id, error))
+
+    def _run_agent(self, turn: RunningTurn, history: Record, event: TurnStarted) -> None:
+        prompt = user_row(event.prompt, event.attachments, event.at, event.turn_id)
+        rows = [*(history.context_messages or history.messages), prompt]
+        asked = AgentTurn(
+            session_id=self._key,
+            turn_id=event.turn_id,
+            messages=model_input(rows),
+            model=event.model or self._house.default_model,
+        )
+        every = self._house.checkpoint_seconds
+        self.context.start_soon(turn.work, self._house.agent, asked, self.context.ref, every)
+
+    def _current(self, turn_id: str) -> RunningTurn | None:
+        """The running turn if it is this one. Everything else is too late to matter."""
+        turn = self._turn
+        return turn if turn is not None and turn.turn_id == turn_id else None
+
+    async def _turn_output(self, output: TurnOutput) -> None:
+        turn = self._current(output.turn_id)
+        if turn is not None:
+            turn.answer.add(output.event)
+            turn.feed.put(output.event)
+            await turn.feed.wait_room()
+
+    async def _checkpoint(self, command: Checkpoint) -> None:
+        """Save only what moved: the counter is of tool calls, for `messages` does not grow."""
+        turn = self._current(command.turn_id)
+        if turn is not None and turn.answer.tools_completed > turn.checkpointed:
+            completed = turn.answer.tools_completed
+            try:
+                await self._commit(self._decide(command))
+            except StorageFailed as error:
+                log.warning("%s: checkpoint not written: %s", self._key, error)
+            else:
+                turn.checkpointed = completed
+
+    async def _turn_returned(self, returned: TurnReturned) -> None:
+        turn = self._current(returned.turn_id)
+        if turn is None:
+            return
+        if returned.failure is not None:
+            await self._fail_turn(turn, failure_of(returned.failure))
+        elif turn.answer.silent:
+            await self._fail_turn(turn, _silent_failure())
+        else:
+            await self._complete_turn(turn)
+
+    async def _complete_turn(self, turn: RunningTurn) -> None:
+        at = self._house.clock()
+        rows = _with_cost(turn.answer.rows(at), turn, at)
+        first_row = len(self._snapshot().record.messages) + 1
+        cards = turn.answer.tool_summaries(first_row)
+        ended = TurnEnded(rows, cards, turn.answer.usage, at)
+        usage = _usage(turn, at)
+        await self._end_turn(turn, ended, TurnDone(usage), StreamEnded(self._key))
+
+    async def _fail_turn(self, turn: RunningTurn, failed: TurnFailed) -> None:
+        at = self._house.clock()
+        row = error_row(
+            failed.label, failed.message, at, hint=failed.hint, details=failed.details
+        )
+        await self._end_turn(turn, _cut_short(turn.answer, row, at), failed)
+
+    async def _turn_unwritable(self, unwritable: TurnUnwritable) -> None:
+        turn = self._current(unwritable.turn_id)
+        if turn is not None:
+            await self._stop_agent(turn)
+            await self._fail_turn(turn, _storage_failure(unwritable.error))
+
+    async def _cancel_turn(self, command: CancelTurn) -> bool:
+        if self._current(command.turn_id) is None:
+            return False
+        await self._stop_turn(command.shutdown)
+        return True
+
+    async def _stop_turn(self, shutdown: bool) -> None:
+        """End the running turn, if there is one, and keep what was shown of it."""
+        turn = self._turn
+        if turn is None:
+            return
+        await self._stop_agent(turn)
+        at = self._house.clock()
+        if shutdown:
+            marker, last = interrupted_marker("process_restart", at), _interrupted()
+        else:
+            marker, last = cancelled_marker(at), TurnCancelled("Cancelled by user")
+        await self._end_turn(turn, _cut_short(turn.answer, marker, at), last)
+
+    async def _stop_agent(self, turn: RunningTurn) -> None:
+        if not await turn.stop(STOP_SECONDS):
+            log.warning("%s: the agent did not stop in %g s", self._key, STOP_SECONDS)
+            self._leaving = turn
+
+    async def _end_turn(self, turn: RunningTurn, ended: TurnEnded, *last: FeedEvent) -> None:
+        """The only way out of a turn: the transcript first, then readers hear of it."""
+        try:
+            await self._commit(ended)
+        except StorageFailed as error:
+            self._record = evolve(self._record, ended)
+            self._unsaved = True
+            self.context.start_soon(self._remind_to_save)
+            last = (_storage_failure(error),)
+        self._turn = None
+        await self._house.feeds.end(turn.feed, *last)
+
+    # -- what a crash left behind -----------------------------------------------------------
+
+    async def _recover(self, record: Record) -> None:
+        """No turn can be alive: this process alone owns the directory, and this actor the
+        session. What was shown is in the journal.
+        """
+        answer, feed, shown = Answer(), None, []
+        if record.active_stream_id is not None:
+            feed, shown = await self._house.feeds.resume(record.active_stream_id, self._key)
+        for entry in shown:
+            if not isinstance(entry.event, _NOT_THE_AGENTS):
+                answer.add(entry.event)
+        at = self._house.clock()
+        ended = _cut_short(answer, interrupted_marker("process_restart", at), None)
+        if record.pending_user_message is None and answer.empty:
+            ended = TurnEnded((), (), None, None)  # its turn had been settled but for the mark
+        try:
+            await self._commit(_recovered(ended))
+        except StorageFailed as error:
+            log.warning("%s: recovered in memory only: %s", self._key, error)
+            self._record = evolve(record, _recovered(ended))
+            self._unsaved = True
+            self.context.start_soon(self._remind_to_save)
+            return
+        if feed is not None and shown:
+            await self._house.feeds.end(feed, _interrupted())
+
+    # -- durability -------------------------------------------------------------------------
+
+    def _decide(self, command: Message[Any]) -> Event:
+        if isinstance(command, CreateSession):
+            return decide(self._record, command, self._house.clock(), lambda: self._key)
+        return decide(self._record, command, self._house.clock(), self._house.new_id)
+
+    async def _commit(self, event: Event) -> None:
+        """Make it durable, then true, then known to the list. Raises `StorageFailed`, and then
+        nothing has changed.
+        """
+        record = evolve(self._record, event)
+        assert record is not None
+        try:
+            await self._house.store.save(self._key, dump(record))
+        except StoreError as error:
+            raise _storage_failed(error) from error
+        self._record, self._on_disk, self._unsaved = record, True, False
+        if not isinstance(event, Checkpointed):
+            await self._index.send(RowChanged(summary(record)))
+
+    async def _remind_to_save(self) -> None:
+        await trio.sleep(SAVE_AGAIN_SECONDS)
+        await self.context.ref.send(SaveAgain())
+
+    async def _save_again(self, _: SaveAgain) -> None:
+        if not self._unsaved or self._record is None:
+            return
+        try:
+            await self._commit(Created(self._record))
+        except StorageFailed:
+            self.context.start_soon(self._remind_to_save)

@@ -1,0 +1,184 @@
+"""The answer of one turn, built up from what the agent emitted."""
+
+from typing import Any
+
+import msgspec
+
+from .agent import (
+    AgentEvent,
+    ReasoningDelta,
+    TextDelta,
+    ToolCompleted,
+    ToolStarted,
+    Usage,
+    Warned,
+)
+from .record import Row
+
+__all__ = ["Answer"]
+
+SNIPPET = 4000
+ARGUMENTS = 6
+ARGUMENT = 120
+
+
+class Answer:
+    """Belongs to one running turn. Built again from the journal after a crash, it is the same.
+
+    An answer is a list of steps. Each step is some text and the tools called after it; text that
+    comes after a tool call begins the next step.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.tools_completed = 0
+        self._steps: list[_Step] = [_Step()]
+        self._calls: dict[str, _Call] = {}
+
+    @property
+    def text(self) -> str:
+        """All visible text, as it was shown."""
+        return "".join(step.text for step in self._steps)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(step.reasoning for step in self._steps)
+
+    @property
+    def silent(self) -> bool:
+        """Nothing a reader would call a reply."""
+        return not self.text.strip()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was shown at all."""
+        return not (self.text or self.reasoning or self._calls)
+
+    def add(self, event: AgentEvent) -> None:
+        match event:
+            case TextDelta(text):
+                self._open_step().chunks.append(text)
+            case ReasoningDelta(text):
+                self._open_step().thoughts.append(text)
+            case ToolStarted():
+                call = self._calls[event.call_id] = _Call(event)
+                self._steps[-1].calls.append(call)
+            case ToolCompleted():
+                self._complete(event)
+            case Usage():
+                self.usage = event
+            case Warned():
+                pass
+
+    def _open_step(self) -> "_Step":
+        if self._steps[-1].calls:
+            self._steps.append(_Step())
+        return self._steps[-1]
+
+    def _complete(self, event: ToolCompleted) -> None:
+        call = self._calls.get(event.call_id)
+        if call is not None and call.completed is None:
+            call.completed = event
+            self.tools_completed += 1
+
+    def rows(self, at: float) -> tuple[Row, ...]:
+        """What the transcript keeps of a complete answer."""
+        rows: list[Row] = []
+        for step in self._steps:
+            if not (step.text or step.reasoning or step.calls):
+                continue
+            row: Row = {"role": "assistant", "content": step.text, "timestamp": at}
+            if step.reasoning:
+                row["reasoning"] = step.reasoning
+            if step.calls:
+                row["tool_calls"] = [call.request() for call in step.calls]
+            rows.append(row)
+            rows.extend(call.result(at) for call in step.calls)
+        return tuple(rows)
+
+    def partial_row(self, at: float) -> Row | None:
+        """What is kept of an answer that was cut short; None if nothing was shown.
+
+        Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
+        turn.
+        """
+        if self.empty:
+            return None
+        row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
+        if self.reasoning:
+            row["reasoning"] = self.reasoning
+        if self._calls:
+            row["_partial_tool_calls"] = [call.summary() for call in self._calls.values()]
+        return row
+
+    def tool_summaries(self, first_row: int) -> tuple[Row, ...]:
+        """One card for each call, pointing at the row that made it. `first_row` is the index in
+        the transcript that the first of `rows` gets.
+        """
+        cards: list[Row] = []
+        index = first_row
+        for step in self._steps:
+            if not (step.text or step.reasoning or step.calls):
+                continue
+            cards.extend(call.summary() | {"assistant_msg_idx": index} for call in step.calls)
+            index += 1 + len(step.calls)
+        return tuple(cards)
+
+
+class _Step:
+    def __init__(self) -> None:
+        self.chunks: list[str] = []
+        self.thoughts: list[str] = []
+        self.calls: list[_Call] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self.chunks)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self.thoughts)
+
+
+class _Call:
+    def __init__(self, started: ToolStarted) -> None:
+        self.started = started
+        self.completed: ToolCompleted | None = None
+
+    def request(self) -> Row:
+        arguments = _json(self.started.arguments)
+        function = {"name": self.started.name, "arguments": arguments}
+        return {"id": self.started.call_id, "type": "function", "function": function}
+
+    def result(self, at: float) -> Row:
+        """A call without an answer gets one: providers refuse a transcript where it has none."""
+        text = "(no result)" if self.completed is None else self.completed.result
+        return {
+            "role": "tool",
+            "tool_call_id": self.started.call_id,
+            "name": self.started.name,
+            "content": text,
+            "timestamp": at,
+        }
+
+    def summary(self) -> Row:
+        arguments = list(self.started.arguments.items())[:ARGUMENTS]
+        card: Row = {
+            "name": self.started.name,
+            "tid": self.started.call_id,
+            "args": {name: _text(value)[:ARGUMENT] for name, value in arguments},
+            "snippet": "" if self.completed is None else self.completed.result[:SNIPPET],
+        }
+        if self.completed is not None and self.completed.is_error:
+            card["is_error"] = True
+        if self.completed is None:
+            card["done"] = False
+        return card
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)

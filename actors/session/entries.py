@@ -1,0 +1,89 @@
+"""What a turn's feed holds: the agent's events, and how the turn began and ended."""
+
+from typing import Any
+
+import msgspec
+
+from .agent import AgentEvent, ReasoningDelta, TextDelta
+
+__all__ = [
+    "Entry",
+    "FeedEvent",
+    "StreamEnded",
+    "TurnBegan",
+    "TurnCancelled",
+    "TurnDone",
+    "TurnFailed",
+    "decode",
+    "encode",
+    "merged",
+]
+
+
+class _Event(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+class TurnBegan(_Event, frozen=True, tag="began"):
+    """The first entry of every feed."""
+
+    session_id: str
+
+
+class TurnDone(_Event, frozen=True, tag="done"):
+    """The answer is complete and in the transcript."""
+
+    usage: dict[str, Any]
+
+
+class TurnCancelled(_Event, frozen=True, tag="cancelled"):
+    """Stopped by the user; what was shown is in the transcript. The last entry."""
+
+    message: str
+
+
+class TurnFailed(_Event, frozen=True, tag="failed"):
+    """No answer, or half of one; the transcript says the same. The last entry."""
+
+    type: str
+    label: str
+    message: str
+    hint: str | None = None
+    details: str | None = None
+
+
+class StreamEnded(_Event, frozen=True, tag="end"):
+    """The last entry after `TurnDone`. Names the session as it was called at the beginning."""
+
+    session_id: str
+
+
+FeedEvent = AgentEvent | TurnBegan | TurnDone | TurnCancelled | TurnFailed | StreamEnded
+
+TERMINAL = (StreamEnded, TurnCancelled, TurnFailed)
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(FeedEvent).decode
+
+
+class Entry:
+    """One number of a feed. `frame` is for the door that shows it: encoded once, shared by all."""
+
+    __slots__ = ("event", "frame", "seq")
+
+    def __init__(self, seq: int, event: FeedEvent) -> None:
+        self.seq = seq
+        self.event = event
+        self.frame: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.seq} {self.event!r}>"
+
+
+def merged(before: FeedEvent, event: FeedEvent) -> FeedEvent | None:
+    """One event that says the same as these two; None if there is none."""
+    if isinstance(before, TextDelta) and isinstance(event, TextDelta):
+        return TextDelta(before.text + event.text)
+    if isinstance(before, ReasoningDelta) and isinstance(event, ReasoningDelta):
+        return ReasoningDelta(before.text + event.text)
+    return None

@@ -1,0 +1,229 @@
+"""The turns' feeds: durable first, then shown."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import trio
+
+from actors import Feed, Gap
+from actors.stores.journal import Journal
+
+from .entries import TERMINAL, Entry, FeedEvent, TurnBegan, decode, encode, merged
+
+__all__ = ["Feeds", "Reader", "TurnFeed"]
+
+ROOM = 1 << 20  # characters that may wait for the disk before whoever writes them waits too
+
+
+class TurnFeed:
+    """What one turn has to show. `put` numbers events and hands them to the journal; readers see
+    an entry when the journal has it. What is put while the disk is busy waits here and merges,
+    so a slow disk makes fewer and larger entries, not a longer queue.
+    """
+
+    def __init__(
+        self,
+        turn_id: str,
+        session_id: str,
+        journal: Journal,
+        on_failure: Callable[[BaseException], None],
+        last: int = 0,
+    ) -> None:
+        self.turn_id = turn_id
+        self.session_id = session_id
+        self.failure: BaseException | None = None
+        self._journal = journal
+        self._on_failure = on_failure
+        self._feed: Feed[Entry] = Feed(last=last)
+        self._pending: list[FeedEvent] = []
+        self._pending_size = 0
+        self._in_flight: list[Entry] = []
+        self._progress = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<TurnFeed {self.turn_id} {self._feed!r}>"
+
+    @property
+    def last(self) -> int:
+        """Number of the newest entry that may be shown."""
+        return self._feed.last
+
+    @property
+    def closed(self) -> bool:
+        return self._feed.closed
+
+    def put(self, event: FeedEvent) -> None:
+        """Take an event; it will be shown when it is durable. Never waits."""
+        if self.failure is not None or self.closed:
+            return
+        self._pending_size += len(getattr(event, "text", ""))
+        together = merged(self._pending[-1], event) if self._pending else None
+        if together is None:
+            self._pending.append(event)
+        else:
+            self._pending[-1] = together
+        if not self._in_flight:
+            self._write()
+
+    def _write(self) -> None:
+        events, self._pending, self._pending_size = self._pending, [], 0
+        self._in_flight = [
+            Entry(seq, event) for seq, event in enumerate(events, self._feed.last + 1)
+        ]
+        payloads = [(entry.seq, encode(entry.event)) for entry in self._in_flight]
+        self._journal.append(self.turn_id, payloads, self._written)
+
+    def _written(self, error: BaseException | None) -> None:
+        entries, self._in_flight = self._in_flight, []
+        if error is not None:
+            self.failure = error
+            self._on_failure(error)
+        else:
+            self._feed.publish(entries)
+            if self._pending:
+                self._write()
+        self._progress.unpark_all()
+
+    async def wait_room(self) -> None:
+        """Until so little waits for the disk that more may be put."""
+        while self._pending_size > ROOM and self.failure is None:
+            await self._progress.park()
+
+    async def wait_shown(self) -> None:
+        """Until all that was put is durable and shown, or cannot be."""
+        while (self._in_flight or self._pending) and self.failure is None:
+            await self._progress.park()
+
+    async def end(self, *events: FeedEvent) -> None:
+        """Show these as the last ones, and close.
+
+        If even that cannot be made durable, readers are told all the same: they must not wait for
+        ever, and after a restart they would be told the like of it again.
+        """
+        for event in events:
+            self.put(event)
+        await self.wait_shown()
+        if self.failure is None:
+            self._journal.settle(self.turn_id)
+        elif not self.closed:
+            first = self._feed.last + 1
+            self._feed.publish(Entry(seq, event) for seq, event in enumerate(events, first))
+        self._feed.close()
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def after(self, cursor: int) -> Sequence[Entry]:
+        return self._feed.after(cursor)
+
+    async def wait_after(self, cursor: int) -> None:
+        await self._feed.wait_after(cursor)
+
+
+class Reader:
+    """One reader's place in a feed. A slow one costs nobody anything: what is no longer in memory
+    it gets from the journal.
+    """
+
+    def __init__(self, feeds: "Feeds", turn_id: str, feed: TurnFeed | None, cursor: int) -> None:
+        self.turn_id = turn_id
+        self.cursor = cursor
+        self._feeds = feeds
+        self._feed = feed
+
+    async def next(self) -> Sequence[Entry]:
+        """The next entries that are ready, all of them; none when the feed has ended.
+
+        Waits for the first one. Ended without a terminal entry means that its space was given
+        back meanwhile: read the record.
+        """
+        entries: Sequence[Entry]
+        if self._feed is None:
+            entries = await self._feeds.stored(self.turn_id, self.cursor)
+        else:
+            await self._feed.wait_after(self.cursor)
+            try:
+                entries = self._feed.after(self.cursor)
+            except Gap:
+                entries = await self._feeds.stored(self.turn_id, self.cursor)
+        if entries:
+            self.cursor = entries[-1].seq
+        return entries
+
+
+class Feeds:
+    """All turns whose output can be read: those that run, and those the journal still holds."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._live: dict[str, TurnFeed] = {}
+        self._ended = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[TurnFeed]:
+        return iter(list(self._live.values()))
+
+    def open(
+        self, turn_id: str, session_id: str, on_failure: Callable[[BaseException], None]
+    ) -> TurnFeed:
+        """Begin a feed. Its first entry is on the way to the disk when this returns."""
+        feed = TurnFeed(turn_id, session_id, self._journal, on_failure)
+        self._live[turn_id] = feed
+        feed.put(TurnBegan(session_id))
+        return feed
+
+    async def resume(self, turn_id: str, session_id: str) -> tuple[TurnFeed, list[Entry]]:
+        """The feed of a turn that a crash cut off, and what it had shown."""
+        entries = await self.stored(turn_id, 0)
+        feed = TurnFeed(turn_id, session_id, self._journal, lambda _: None, last=len(entries))
+        return feed, entries
+
+    async def end(self, feed: TurnFeed, *events: FeedEvent) -> None:
+        """End it with these entries, the last of them terminal. Shielded: it is short, and a
+        feed without an end is a reader that waits for ever.
+        """
+        assert isinstance(events[-1], TERMINAL)
+        with trio.CancelScope(shield=True):
+            await feed.end(*events)
+        if feed.failure is None:
+            self._live.pop(feed.turn_id, None)
+        self._ended.unpark_all()
+
+    def drop(self, feed: TurnFeed) -> None:
+        """Forget a turn that was never accepted. Nobody has its name."""
+        self._live.pop(feed.turn_id, None)
+        self._journal.settle(feed.turn_id)
+
+    def find(self, turn_id: str) -> TurnFeed | None:
+        """The feed of a turn that runs."""
+        return self._live.get(turn_id)
+
+    def last_seq(self, turn_id: str) -> int | None:
+        """How far the feed has come; None if there is no such feed, or no longer."""
+        feed = self._live.get(turn_id)
+        if feed is not None:
+            return feed.last
+        info = self._journal.streams().get(turn_id)
+        return None if info is None else info.last_seq
+
+    def read(self, turn_id: str, after: int = 0) -> Reader | None:
+        """Read from behind `after`. A cursor beyond the end starts again at 1: never skip."""
+        last = self.last_seq(turn_id)
+        if last is None:
+            return None
+        return Reader(self, turn_id, self._live.get(turn_id), after if 0 <= after <= last else 0)
+
+    async def stored(self, turn_id: str, after: int) -> list[Entry]:
+        """What the journal holds of a turn."""
+        stored = await self._journal.read(turn_id, after)
+        return [Entry(seq, decode(payload)) for seq, payload in stored]
+
+    def unsettled(self) -> list[str]:
+        """Turns that the journal knows to have begun and not to have ended, and that do not run."""
+        streams = self._journal.streams().items()
+        return [name for name, info in streams if not info.settled and name not in self._live]
+
+    async def wait_idle(self) -> None:
+        """Until no turn runs."""
+        while any(not feed.closed for feed in self._live.values()):
+            await self._ended.park()

@@ -1,0 +1,194 @@
+"""The session record: what is on disk as `<session_id>.json`."""
+
+import os
+import re
+from typing import Any
+
+import msgspec
+
+from actors import Rejected
+
+__all__ = ["Record", "RecordDamaged", "Row", "dump", "is_session_id", "load", "summary"]
+
+Row = dict[str, Any]
+"""One message of a transcript: JSON as it came, for we must give back what we do not know.
+Treat it as frozen; to change a row, make another."""
+
+SESSION_ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
+_DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
+
+
+class RecordDamaged(Rejected):
+    """The file is there and cannot be read. It is left as it is until somebody mends it."""
+
+
+def is_session_id(text: object) -> bool:
+    """May this be looked up? A leading underscore is ours: `_index.json` is no session."""
+    return (
+        isinstance(text, str)
+        and SESSION_ID.fullmatch(text) is not None
+        and not text.startswith("_")
+    )
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One session. Times are epoch seconds; `active_stream_id` names the running turn.
+
+    The fields before `messages` are written before it, so that a reader who wants no transcript
+    may stop early. `extra` holds the fields we know nothing of, and goes back where it came from.
+    """
+
+    session_id: str
+    title: str = "Untitled"
+    workspace: str = ""
+    created_workspace: str | None = None
+    model: str | None = None
+    model_provider: str | None = None
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    pinned: bool = False
+    archived: bool = False
+    project_id: str | None = None
+    profile: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated_cost: float | None = None
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    personality: str | None = None
+    active_stream_id: str | None = None
+    pending_user_message: str | None = None
+    pending_attachments: tuple[Any, ...] = ()
+    pending_started_at: float | None = None
+    pending_user_source: str | None = None
+    context_length: int | None = None
+    threshold_tokens: int | None = None
+    last_prompt_tokens: int | None = None
+    llm_title_generated: bool = False
+    manual_title: bool = False
+    parent_session_id: str | None = None
+    truncation_watermark: float | None = None
+    intentional_shrink_generation: str | None = None
+    read_only: bool = False
+    composer_draft: dict[str, Any] = {}
+    messages: tuple[Row, ...] = ()
+    tool_calls: tuple[Row, ...] = ()
+    context_messages: tuple[Row, ...] = ()
+    extra: dict[str, Any] = {}
+
+    @property
+    def busy(self) -> bool:
+        """A turn was accepted and has not ended."""
+        return self.active_stream_id is not None or self.pending_user_message is not None
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Record) if field.name != "extra"}
+
+
+def load(session_id: str, data: bytes) -> Record:
+    """Read a record file, ours or one of the reference system. Raises `RecordDamaged`.
+
+    A field that is null where we want a value takes its default. The id is the file's name,
+    whatever the file says.
+    """
+    try:
+        raw = msgspec.json.decode(data)
+        if not isinstance(raw, dict):
+            raise msgspec.ValidationError("Expected `object`, got something else")
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for name, value in raw.items():
+            field = _FIELDS.get(name)
+            if field is None:
+                if name not in _DERIVED:
+                    extra[name] = value
+            elif value is not None and not _is_lost_context(name, value):
+                known[name] = value
+        known |= {"session_id": session_id, "extra": extra}
+        return msgspec.convert(known, Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RecordDamaged(
+            f"The record of session {session_id} is damaged and was left as it is: {error}"
+        ) from error
+
+
+def _is_lost_context(name: str, value: object) -> bool:
+    """The reference reads a context that is no list as none: the model then gets `messages`."""
+    return name == "context_messages" and not isinstance(value, list)
+
+
+def dump(record: Record) -> bytes:
+    """The file's bytes: UTF-8 JSON, indented by 2, metadata first."""
+    fields: dict[str, Any] = {}
+    for name in _FIELDS:
+        if name == "messages":
+            fields["message_count"] = len(record.messages)
+        fields[name] = getattr(record, name)
+    return msgspec.json.format(msgspec.json.encode(fields | record.extra), indent=2)
+
+
+_SUMMARY = tuple(
+    name
+    for name in _FIELDS
+    if name
+    not in {
+        "messages",
+        "tool_calls",
+        "context_messages",
+        "pending_attachments",
+        "composer_draft",
+        "truncation_watermark",
+        "intentional_shrink_generation",
+        "llm_title_generated",
+    }
+)
+
+
+def summary(record: Record) -> Row:
+    """The session's row in the list: all but its content."""
+    row: Row = {name: getattr(record, name) for name in _SUMMARY}
+    row |= {name: record.extra[name] for name in _SUMMARY_EXTRA if name in record.extra}
+    pending = record.pending_user_message is not None
+    row["message_count"] = max(len(record.messages), 1 if pending else 0)
+    row["user_message_count"] = sum(message.get("role") == "user" for message in record.messages)
+    row["last_message_at"] = _last_message_at(record)
+    row["has_pending_user_message"] = pending
+    return row
+
+
+_SUMMARY_EXTRA = (
+    "compression_anchor_visible_idx",
+    "compression_anchor_message_key",
+    "compression_anchor_summary",
+    "pre_compression_snapshot",
+    "gateway_routing",
+    "gateway_routing_history",
+    "is_cli_session",
+    "source_tag",
+    "raw_source",
+    "session_source",
+    "source_label",
+    "enabled_toolsets",
+    "worktree_path",
+    "worktree_branch",
+    "worktree_repo_root",
+    "worktree_created_at",
+)
+
+
+def _last_message_at(record: Record) -> float:
+    """When something was last said: what the list is ordered by."""
+    if record.pending_started_at is not None:
+        return record.pending_started_at
+    for message in reversed(record.messages):
+        if message.get("role") != "tool":
+            stamp = message.get("timestamp", message.get("_ts"))
+            if isinstance(stamp, int | float):
+                return float(stamp)
+            break
+    return record.updated_at
+
+
+def home_of(workspace: str | None) -> str:
+    """A workspace as it is kept: absolute, `~` expanded; the current directory by default."""
+    return os.path.realpath(os.path.expanduser(workspace or "."))

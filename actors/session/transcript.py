@@ -1,0 +1,124 @@
+"""Rows of a transcript: how they are made, what the model sees of them, where a turn begins."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .record import Row
+
+__all__ = [
+    "cancelled_marker",
+    "error_row",
+    "interrupted_marker",
+    "last_user_row",
+    "model_input",
+    "text_of",
+    "title_from",
+    "user_row",
+]
+
+MODEL_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "refusal")
+TITLE_LENGTH = 64
+AUTOMATIC_TITLES = frozenset({"", "Untitled", "New Chat"})
+
+
+def user_row(
+    text: str,
+    attachments: Sequence[Any],
+    at: float,
+    turn_id: str | None,
+    *,
+    recovered: bool = False,
+) -> Row:
+    """A prompt. The token in it says of which turn it is, so that it is never added twice."""
+    row: Row = {"role": "user", "content": text, "timestamp": at}
+    if turn_id is not None:
+        row["_active_turn_token"] = f"{turn_id}:{at}"
+    if attachments:
+        row["attachments"] = list(attachments)
+    if recovered:
+        row["_recovered"] = True
+    return row
+
+
+def is_of_turn(row: Mapping[str, Any], turn_id: str) -> bool:
+    token = row.get("_active_turn_token")
+    return isinstance(token, str) and token.split(":", 1)[0] == turn_id
+
+
+def error_row(
+    label: str, message: str, at: float, *, hint: str | None = None, details: str | None = None
+) -> Row:
+    """Says in the transcript why there is no answer. Never sent to the model."""
+    content = f"**{label}:** {message}" + (f"\n\n*{hint}*" if hint else "")
+    row: Row = {"role": "assistant", "content": content, "timestamp": at, "_error": True}
+    if details:
+        row |= {"provider_details": details, "provider_details_label": "Provider details"}
+    return row
+
+
+def cancelled_marker(at: float) -> Row:
+    row = error_row("Task cancelled", "Stopped by you. What was written so far is kept.", at)
+    return row | {"provider_details_label": "Cancellation details"}
+
+
+def interrupted_marker(cause: str, at: float) -> Row:
+    message = "The server stopped before the answer was complete. What was shown is kept."
+    row = error_row("Response interrupted", message, at)
+    return row | {"type": "interrupted", "interruption_cause": cause}
+
+
+def last_user_row(rows: Sequence[Row]) -> int | None:
+    """Where the last turn begins."""
+    for index in range(len(rows) - 1, -1, -1):
+        if rows[index].get("role") == "user":
+            return index
+    return None
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content, which may be a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = (part.get("text") for part in content if isinstance(part, dict))
+    return " ".join(part for part in parts if isinstance(part, str))
+
+
+def title_from(rows: Iterable[Row], prompt: str = "") -> str | None:
+    """A title for the time being: the beginning of the first thing the user said."""
+    said = [text_of(row.get("content")) for row in rows if row.get("role") == "user"]
+    for text in (*said, prompt):
+        folded = " ".join(text.split())
+        if folded:
+            return folded[:TITLE_LENGTH]
+    return None
+
+
+def model_input(rows: Iterable[Row]) -> list[Row]:
+    """What a provider may see: whitelisted keys, no error rows, no empty replies, and no tool row
+    without the call that it answers.
+    """
+    seen: list[Row] = []
+    open_calls: set[str] = set()
+    for row in rows:
+        if row.get("_error"):
+            continue
+        clean = {key: row[key] for key in MODEL_KEYS if row.get(key) is not None}
+        role = clean.get("role")
+        if role == "tool":
+            if clean.get("tool_call_id") not in open_calls:
+                continue
+        elif role == "assistant":
+            calls = clean.get("tool_calls")
+            if not calls and not text_of(clean.get("content")).strip():
+                continue
+            open_calls |= _call_ids(calls)
+        seen.append(clean)
+    return seen
+
+
+def _call_ids(calls: object) -> set[str]:
+    if not isinstance(calls, list):
+        return set()
+    return {str(call.get("id")) for call in calls if isinstance(call, dict)}
