@@ -5,16 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from actors import Actor, Message, Ref
 from actors.index.messages import ReservePin, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, RecordStore, StoreError, StoreFull
 
-from .agent import Agent, AgentTurn
+from .agent import Agent, AgentTurn, Usage
 from .answer import Answer
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
-from .feeds import Feeds, TurnFeed
+from .feeds import Feeds
 from .messages import (
     CancelTurn,
     Checkpoint,
@@ -251,12 +252,13 @@ class Session(Actor):
             await self._complete_turn(turn)
 
     async def _complete_turn(self, turn: RunningTurn) -> None:
-        at = self._house.clock()
-        rows = _with_cost(turn.answer.rows(at), turn, at)
-        first_row = len(self._snapshot().record.messages) + 1
-        cards = turn.answer.tool_summaries(first_row)
-        ended = TurnEnded(rows, cards, turn.answer.usage, at)
-        usage = _usage(turn, at)
+        at, answer = self._house.clock(), turn.answer
+        rows = answer.rows(at)
+        rows[-1]["_turnDuration"] = round(at - turn.started_at, 3)
+        cards = answer.tool_summaries(len(self._snapshot().record.messages) + 1)
+        ended = TurnEnded(rows, cards, answer.usage, at)
+        usage = msgspec.structs.asdict(answer.usage or Usage())
+        usage["duration_seconds"] = rows[-1]["_turnDuration"]
         await self._end_turn(turn, ended, TurnDone(usage), StreamEnded(self._key))
 
     async def _fail_turn(self, turn: RunningTurn, failed: TurnFailed) -> None:
@@ -298,41 +300,44 @@ class Session(Actor):
 
     async def _end_turn(self, turn: RunningTurn, ended: TurnEnded, *last: FeedEvent) -> None:
         """The only way out of a turn: the transcript first, then readers hear of it."""
+        error = await self._commit_or_keep(ended)
+        self._turn = None
+        if error is not None:
+            last = (_storage_failure(error),)
+        await self._house.feeds.end(turn.feed, *last)
+
+    async def _commit_or_keep(self, event: TurnEnded) -> StorageFailed | None:
+        """Commit what has happened in any case. If the disk refuses, memory goes ahead of it,
+        and this actor stays until the disk has caught up.
+        """
         try:
-            await self._commit(ended)
+            await self._commit(event)
         except StorageFailed as error:
-            self._record = evolve(self._record, ended)
+            log.warning("%s: not saved yet: %s", self._key, error)
+            self._record = evolve(self._record, event)
             self._unsaved = True
             self.context.start_soon(self._remind_to_save)
-            last = (_storage_failure(error),)
-        self._turn = None
-        await self._house.feeds.end(turn.feed, *last)
+            return error
+        return None
 
     # -- what a crash left behind -----------------------------------------------------------
 
     async def _recover(self, record: Record) -> None:
         """No turn can be alive: this process alone owns the directory, and this actor the
-        session. What was shown is in the journal.
+        session. What was shown is in the journal. Leaves `updated_at` alone: nobody did anything.
         """
-        answer, feed, shown = Answer(), None, []
+        feed, answer = None, Answer()
         if record.active_stream_id is not None:
             feed, shown = await self._house.feeds.resume(record.active_stream_id, self._key)
-        for entry in shown:
-            if not isinstance(entry.event, _NOT_THE_AGENTS):
+            for entry in shown:
                 answer.add(entry.event)
-        at = self._house.clock()
-        ended = _cut_short(answer, interrupted_marker("process_restart", at), None)
         if record.pending_user_message is None and answer.empty:
-            ended = TurnEnded((), (), None, None)  # its turn had been settled but for the mark
-        try:
-            await self._commit(_recovered(ended))
-        except StorageFailed as error:
-            log.warning("%s: recovered in memory only: %s", self._key, error)
-            self._record = evolve(record, _recovered(ended))
-            self._unsaved = True
-            self.context.start_soon(self._remind_to_save)
-            return
-        if feed is not None and shown:
+            ended = TurnEnded((), (), None, None)  # it had been settled but for the mark
+        else:
+            marker = interrupted_marker("process_restart", self._house.clock())
+            ended = _cut_short(answer, marker, at=None, recovered=True)
+        await self._commit_or_keep(ended)
+        if feed is not None and not self._unsaved:
             await self._house.feeds.end(feed, _interrupted())
 
     # -- durability -------------------------------------------------------------------------
@@ -367,3 +372,36 @@ class Session(Actor):
             await self._commit(Created(self._record))
         except StorageFailed:
             self.context.start_soon(self._remind_to_save)
+
+
+def _storage_failed(error: StoreError) -> StorageFailed:
+    return StorageFailed(str(error), isinstance(error, StoreFull))
+
+
+def _storage_failure(error: BaseException) -> TurnFailed:
+    hint = "It is kept in memory and saved as soon as that is possible."
+    return TurnFailed("storage", "The answer could not be saved", str(error), hint)
+
+
+def _silent_failure() -> TurnFailed:
+    return TurnFailed(
+        "no_response",
+        "No response from provider",
+        "The model returned an empty answer.",
+        "Try again, or choose another model.",
+    )
+
+
+def _interrupted() -> TurnFailed:
+    message = "The server stopped before the answer was complete."
+    hint = "What was shown is kept. Send the message again to go on."
+    return TurnFailed("interrupted", "Response interrupted", message, hint)
+
+
+def _cut_short(
+    answer: Answer, marker: Row, at: float | None, *, recovered: bool = False
+) -> TurnEnded:
+    """A turn that did not end well keeps what was shown of it, and says what happened."""
+    partial = answer.partial_row(marker["timestamp"])
+    rows = (marker,) if partial is None else (partial, marker)
+    return TurnEnded(rows, (), answer.usage, at, recovered)

@@ -5,14 +5,13 @@ from typing import Any
 import msgspec
 
 from .agent import (
-    AgentEvent,
     ReasoningDelta,
     TextDelta,
     ToolCompleted,
     ToolStarted,
     Usage,
-    Warned,
 )
+from .entries import FeedEvent
 from .record import Row
 
 __all__ = ["Answer"]
@@ -54,7 +53,7 @@ class Answer:
         """Nothing was shown at all."""
         return not (self.text or self.reasoning or self._calls)
 
-    def add(self, event: AgentEvent) -> None:
+    def add(self, event: FeedEvent) -> None:
         match event:
             case TextDelta(text):
                 self._open_step().chunks.append(text)
@@ -67,8 +66,8 @@ class Answer:
                 self._complete(event)
             case Usage():
                 self.usage = event
-            case Warned():
-                pass
+            case _:
+                pass  # shown, and no part of the answer
 
     def _open_step(self) -> "_Step":
         if self._steps[-1].calls:

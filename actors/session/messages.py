@@ -225,14 +225,6 @@ class ReadOnly(Rejected):
     """An imported transcript that is only to be read."""
 
 
-class PinLimit(Rejected):
-    """So many sessions are pinned already."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-
 class StorageFailed(Rejected):
     """The change could not be written and was not made. `full`: for want of room."""
 

@@ -1,0 +1,130 @@
+"""The composition root: one data directory, its sessions and their list, in one block."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import trio
+
+from actors import Kind, Ref, Statistics, System, open_system
+from actors.index.actor import Index
+from actors.index.messages import Row
+from actors.session.actor import House, Session
+from actors.session.agent import Agent
+from actors.session.entries import TurnBegan
+from actors.session.feeds import Feeds
+from actors.session.messages import CancelTurn, GetSession, SessionNotFound
+from actors.session.record import is_session_id, load, summary
+from actors.stores import Journal, RecordStore, open_journal, open_record_store, own_directory
+
+__all__ = ["Greenroom", "open_greenroom"]
+
+IDLE_SECONDS = 300.0
+GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
+
+
+class Greenroom:
+    """Made by `open_greenroom`. Sessions are asked in the words of `actors.session.messages`."""
+
+    def __init__(self, system: System, house: House, journal: Journal) -> None:
+        self.feeds = house.feeds
+        self.index = system.ref("index", "main")
+        self._system = system
+        self._house = house
+        self._journal = journal
+
+    def session(self, session_id: str) -> Ref:
+        """The session's address, whether there is such a session or not.
+
+        Raises `SessionNotFound` for what cannot be the id of one: no other characters than
+        letters, digits, `_` and `-` ever reach the disk.
+        """
+        if not is_session_id(session_id):
+            raise SessionNotFound
+        return self._system.ref("session", session_id)
+
+    def new_session(self) -> Ref:
+        """An address that nobody has."""
+        return self._system.ref("session", uuid4().hex[:12])
+
+    @property
+    def accepting(self) -> bool:
+        """False once `settle` was called: no new turns are taken."""
+        return self._house.accepting
+
+    def statistics(self) -> Statistics:
+        return self._system.statistics()
+
+    async def settle(self) -> None:
+        """Take no more turns; let those that run finish, for a moment, then stop them and keep
+        what they have shown.
+        """
+        self._house.accepting = False
+        with trio.move_on_after(GRACE_SECONDS):
+            await self.feeds.wait_idle()
+        async with trio.open_nursery() as nursery:
+            for feed in self.feeds:
+                cancel = CancelTurn(feed.turn_id, shutdown=True)
+                nursery.start_soon(self.session(feed.session_id).ask, cancel)
+
+    async def recover(self) -> None:
+        """Wake the sessions whose turns a crash cut off; each mends itself as it starts."""
+        for turn_id in self.feeds.unsettled():
+            entries = await self.feeds.stored(turn_id, 0)
+            if entries and isinstance(entries[0].event, TurnBegan):
+                await self._mend(turn_id, entries[0].event.session_id)
+
+    async def _mend(self, turn_id: str, session_id: str) -> None:
+        with_session = self.session(session_id)
+        try:
+            await with_session.ask(GetSession())
+        except SessionNotFound:
+            self._journal.settle(turn_id)
+
+
+def _row_of(session_id: str, data: bytes) -> Row:
+    return summary(load(session_id, data))
+
+
+@asynccontextmanager
+async def open_greenroom(
+    data_dir: Path,
+    agent: Agent,
+    *,
+    default_model: str | None = None,
+    checkpoint_seconds: float = 15.0,
+    clock: Callable[[], float] = time.time,
+    new_id: Callable[[], str] = lambda: uuid4().hex,
+) -> AsyncIterator[Greenroom]:
+    """Own `data_dir` and run its sessions inside the block, answered by `agent`.
+
+    Raises `DirectoryInUse` if another process owns the directory.
+    """
+    with own_directory(data_dir):
+        async with (
+            open_record_store(data_dir / "sessions") as store,
+            open_journal(data_dir / "journal") as journal,
+        ):
+            house = House(
+                store=store,
+                feeds=Feeds(journal),
+                agent=agent,
+                clock=clock,
+                new_id=new_id,
+                default_model=default_model,
+                checkpoint_seconds=checkpoint_seconds,
+            )
+            async with open_system(*_kinds(store, house)) as system:
+                greenroom = Greenroom(system, house, journal)
+                await greenroom.recover()
+                yield greenroom
+
+
+def _kinds(store: RecordStore, house: House) -> tuple[Kind, Kind]:
+    """The list is needed to the last by the sessions, so it is named first."""
+    return (
+        Kind("index", lambda _: Index(store, _row_of), capacity=1 << 16),
+        Kind("session", lambda key: Session(key, house), idle_after=IDLE_SECONDS),
+    )

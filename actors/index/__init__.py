@@ -1,0 +1,1 @@
+"""The list of sessions: a projection of their records, with one owner."""

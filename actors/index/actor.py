@@ -1,0 +1,181 @@
+"""The list's owner, and the only writer of `_index.json`."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+import trio
+
+from actors import Actor, Message, Rejected
+from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
+
+from .messages import (
+    IndexWritten,
+    ListRows,
+    PinLimit,
+    ReservePin,
+    Row,
+    RowChanged,
+    RowRemoved,
+    RowsFound,
+)
+from .rows import is_hidden, ordered
+
+__all__ = ["INDEX", "Index"]
+
+log = logging.getLogger("actors.index")
+
+INDEX = "_index"  # its name in the store
+READ_AT_ONCE = 200  # stale rows read before the first answer; more are read in the background
+BATCH = 100
+REST = 10  # times as long as a write took, until the next one
+RETRY_SECONDS = 5.0
+PIN_LIMIT = 3
+
+
+class Index(Actor):
+    """A projection of the records. Sessions tell it what they have become; what happened while
+    nobody told is found by comparing the files' times with the index's own.
+
+    `row_of(session_id, data)` reads a record's row; it raises `Rejected` for a damaged one.
+    """
+
+    def __init__(self, store: RecordStore, row_of: Callable[[str, bytes], Row]) -> None:
+        self._store = store
+        self._row_of = row_of
+        self._rows: dict[str, Row] = {}
+        self._told: set[str] = set()  # while files are being read: those who spoke for themselves
+        self._reading = False
+        self._writing = False
+        self._dirty = False
+        self._listed: Sequence[Row] | None = None
+
+    async def on_start(self) -> None:
+        infos = {info.name: info for info in await self._store.scan()}
+        written = infos.pop(INDEX, None)
+        files = {name: info for name, info in infos.items() if not name.startswith("_")}
+        rows = await self._load()
+        self._rows = {name: row for name, row in rows.items() if name in files}
+        stale = [name for name, info in files.items() if self._is_stale(info, written)]
+        self._dirty = bool(stale) or len(self._rows) != len(rows) or written is None
+        now, later = stale[:READ_AT_ONCE], stale[READ_AT_ONCE:]
+        self._put(await self._read(now))
+        if later:
+            self._reading = True
+            self.context.start_soon(self._read_on, later)
+        self._write_soon()
+
+    def _is_stale(self, info: RecordInfo, index: RecordInfo | None) -> bool:
+        return info.name not in self._rows or index is None or info.mtime_ns >= index.mtime_ns
+
+    async def receive(self, message: Message[object]) -> object:
+        match message:
+            case RowChanged(row):
+                self._told.add(row["session_id"])
+                self._put([row])
+            case RowRemoved(session_id):
+                self._told.add(session_id)
+                self._rows.pop(session_id, None)
+                self._changed()
+            case ListRows():
+                return self._list()
+            case ReservePin(session_id):
+                self._reserve_pin(session_id)
+            case RowsFound(rows, complete):
+                self._put([row for row in rows if row["session_id"] not in self._told])
+                self._reading = not complete
+            case IndexWritten(error):
+                self._written(error)
+        if not self._reading:
+            self._told.clear()
+        self._write_soon()
+        return None
+
+    def may_passivate(self) -> bool:
+        return False
+
+    async def on_stop(self) -> None:
+        if self._dirty:
+            await self._store.save(INDEX, _encode(self._rows))
+
+    # -- the rows ---------------------------------------------------------------------------
+
+    def _put(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._rows[row["session_id"]] = row
+        if rows:
+            self._changed()
+
+    def _changed(self) -> None:
+        self._dirty = True
+        self._listed = None
+
+    def _list(self) -> Sequence[Row]:
+        if self._listed is None:
+            shown = (row for row in self._rows.values() if not is_hidden(row))
+            self._listed = tuple(ordered(shown))
+        return self._listed
+
+    def _reserve_pin(self, session_id: str) -> None:
+        """The row is marked at once; the session's own word, or its silence, follows."""
+        pinned = {name for name, row in self._rows.items() if row.get("pinned")}
+        if len(pinned - {session_id}) >= PIN_LIMIT:
+            raise PinLimit(PIN_LIMIT)
+        row = self._rows.get(session_id)
+        if row is not None:
+            self._put([{**row, "pinned": True}])
+
+    # -- the files --------------------------------------------------------------------------
+
+    async def _load(self) -> dict[str, Row]:
+        """What the index file says; nothing if it is missing or makes no sense."""
+        try:
+            rows = msgspec.json.decode(await self._store.load(INDEX), type=list[dict[str, object]])
+            return {str(row["session_id"]): row for row in rows}
+        except RecordNotFound:
+            return {}
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+            log.warning("the index is damaged and is made anew: %s", error)
+            return {}
+
+    async def _read(self, names: Sequence[str]) -> list[Row]:
+        rows = []
+        for name in names:
+            try:
+                rows.append(self._row_of(name, await self._store.load(name)))
+            except (StoreError, Rejected) as error:
+                log.warning("session %s is not listed: %s", name, error)
+        return rows
+
+    async def _read_on(self, names: Sequence[str]) -> None:
+        for start in range(0, len(names), BATCH):
+            rows = await self._read(names[start : start + BATCH])
+            complete = start + BATCH >= len(names)
+            await self.context.ref.send(RowsFound(rows, complete))
+
+    def _write_soon(self) -> None:
+        """One write at a time. What changes meanwhile is written together, by the next one."""
+        if self._dirty and not self._writing:
+            self._dirty, self._writing = False, True
+            self.context.start_soon(self._write, _encode(self._rows))
+
+    async def _write(self, data: bytes) -> None:
+        began = trio.current_time()
+        error: Exception | None = None
+        try:
+            await self._store.save(INDEX, data)
+        except StoreError as failure:
+            error = failure
+            await trio.sleep(RETRY_SECONDS)
+        await trio.sleep(REST * (trio.current_time() - began) if error is None else 0)
+        await self.context.ref.send(IndexWritten(error))
+
+    def _written(self, error: Exception | None) -> None:
+        self._writing = False
+        if error is not None:
+            log.warning("the index could not be written, trying again: %s", error)
+            self._dirty = True
+
+
+def _encode(rows: dict[str, Row]) -> bytes:
+    return msgspec.json.encode(ordered(rows.values()))

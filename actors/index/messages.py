@@ -1,0 +1,58 @@
+"""What the list of sessions is told, and what it can be asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors import Message, Rejected
+
+__all__ = ["ListRows", "PinLimit", "ReservePin", "Row", "RowChanged", "RowRemoved", "RowsFound"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RowChanged(Message[None]):
+    """The session's own word on itself. It beats anything read from a file."""
+
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class RowRemoved(Message[None]):
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFound(Message[None]):
+    """Read from files in the background. `complete`: there are no more."""
+
+    rows: Sequence[Row]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWritten(Message[None]):
+    error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRows(Message[Sequence[Row]]):
+    """All rows but the hidden: pinned first, then by last activity, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReservePin(Message[None]):
+    """May this session be pinned? Counted here in one step, so that two tabs cannot both take
+    the last place. Raises `PinLimit`.
+    """
+
+    session_id: str
+
+
+class PinLimit(Rejected):
+    """So many sessions are pinned already."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit

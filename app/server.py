@@ -1,0 +1,261 @@
+"""The HTTP server: an app on Hypercorn's Trio worker, with what the worker gets wrong made right.
+
+This is the one place that leans on the internals of Hypercorn (hence the pin, >=0.18,<0.19):
+`TCPServer`, `WorkerContext`, `Lifespan` and `ASGIWrapper`. `serve` does what
+`hypercorn.trio.run.worker_serve` does; nothing is patched. What is made right, and where:
+
+  | stock Hypercorn                                                | here                      |
+  |----------------------------------------------------------------|---------------------------|
+  | idle connections stay open for ever after a Quart-Trio answer  | `Connection._bookkeeping` |
+  | one reader that stalls blocks the shutdown for ever            | `Writes`                  |
+  | streams are not told of the shutdown                           | `stopping`, in `serve`    |
+  | a connection that makes the protocol code crash ends the server| `serve_connection`        |
+  | a request target without a path is logged with a traceback     | `refuse_empty_paths`      |
+
+Not mended: a client that sends bytes after its request is not seen to go, because Hypercorn stops
+reading. Whatever streams must write now and then (the SSE keepalive): the write finds out.
+"""
+
+import logging
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from math import inf
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ConnectionState,
+    LifespanState,
+    Scope,
+)
+from hypercorn.utils import LifespanTimeoutError
+from quart_trio import QuartTrio
+
+__all__ = ["Address", "address_of", "bind", "serve"]
+
+Address = tuple[str, int]
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+# Longer than what clients keep their end for (httpx 5 s): a client that reuses a connection while
+# the server closes it loses its request.
+KEEP_ALIVE = 65.0
+# For each slice, so that a slow reader of a large answer is not taken for a stalled one.
+WRITE_TIMEOUT = 30.0
+WRITE_SLICE = 64 * 1024
+# What a shutdown leaves to the requests and streams that are open, and to writes that are stuck.
+GRACE = 1.5
+WRITE_GRACE = 1.0
+
+
+async def bind(host: str, port: int) -> trio.SocketListener:
+    """Take the port (0 is any free one) and queue connections; `OSError` says why it cannot be."""
+    found = await trio.socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # IPv4 first: "localhost" is 127.0.0.1 to more clients than it is ::1.
+    family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    sock = trio.socket.socket(family, kind, protocol)
+    try:
+        if sys.platform != "win32":  # There it would share the port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        await sock.bind(address)
+        sock.listen(BACKLOG)
+        return trio.SocketListener(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def address_of(listener: trio.SocketListener) -> Address:
+    """Where it listens, with the actual port."""
+    host, port = listener.socket.getsockname()[:2]
+    return host, port
+
+
+async def _nothing_to_settle() -> None: ...
+
+
+async def serve(
+    app: QuartTrio,
+    listener: trio.SocketListener,
+    *,
+    stopping: trio.Event,
+    settle: Callable[[], Awaitable[object]] = _nothing_to_settle,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` until `stopping` is set, in the caller's nursery.
+
+    Who streams waits for `stopping` too, sends its last event and returns. `settle` runs while
+    requests are still answered. After it nothing more is accepted, idle connections are closed,
+    and what is still open is cut after a short grace.
+
+    Being cancelled instead cuts everything at once. Closes `listener` in any case.
+    """
+    # Quart would cut every answer after 60 s; the write timeout is for the clients that are gone.
+    app.config["RESPONSE_TIMEOUT"] = None
+    wrapped: AppWrapper = ASGIWrapper(refuse_empty_paths(app))
+    config = _hypercorn_config()
+    context = WorkerContext(None)
+    state = LifespanState()
+    lifespan = Lifespan(wrapped, config, state)
+    writes = Writes()
+
+    async def serve_connection(stream: trio.SocketStream) -> None:
+        connection = Connection(wrapped, config, context, ConnectionState(state), stream, writes)
+        try:
+            await connection.run()
+        except* OSError:
+            pass  # The client went.
+        except* Exception:
+            # Broad: whatever one client sent must not end the server for the others.
+            logger.exception("A connection was dropped because of an error")
+
+    async with listener, trio.open_nursery() as lifespan_nursery:
+        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        async with trio.open_nursery() as connections:
+            write_grace = 0.0
+            try:
+                async with trio.open_nursery() as accepting:
+                    await accepting.start(
+                        partial(
+                            trio.serve_listeners,
+                            serve_connection,
+                            [listener],
+                            handler_nursery=connections,
+                        )
+                    )
+                    task_status.started(address_of(listener))
+                    await stopping.wait()
+                    await settle()
+                    write_grace = WRITE_GRACE
+                    accepting.cancel_scope.cancel()
+            finally:
+                await context.terminated.set()  # Has no yield point.
+                writes.end_within(write_grace)
+                connections.cancel_scope.deadline = trio.current_time() + GRACE
+        try:
+            await lifespan.wait_for_shutdown()
+        except LifespanTimeoutError:
+            logger.warning("The app did not finish its shutdown in time")
+        lifespan_nursery.cancel_scope.cancel()
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logger
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE
+    config.shutdown_timeout = 1.0
+    return config
+
+
+class Writes:
+    """The writes under way on all connections, so that a shutdown can put an end to them.
+
+    A write is shielded: half of one is no use to anybody, and over HTTP/2 it may hold the answers
+    to several requests, of which only one is cancelled. So each has its own deadline.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: set[trio.CancelScope] = set()
+        self._end = inf
+
+    async def send(self, stream: trio.SocketStream, data: bytes) -> bool:
+        """Send all of it, or say False: the client took nothing for `WRITE_TIMEOUT`."""
+        for start in range(0, len(data), WRITE_SLICE):
+            deadline = min(trio.current_time() + WRITE_TIMEOUT, self._end)
+            with trio.CancelScope(shield=True, deadline=deadline) as scope:
+                self._scopes.add(scope)
+                try:
+                    await stream.send_all(data[start : start + WRITE_SLICE])
+                finally:
+                    self._scopes.discard(scope)
+            if scope.cancelled_caught:
+                return False
+        return True
+
+    def end_within(self, seconds: float) -> None:
+        """Let no write, now or later, take longer than this from now."""
+        self._end = trio.current_time() + seconds
+        for scope in self._scopes:
+            scope.deadline = min(scope.deadline, self._end)
+
+
+class Connection(TCPServer):
+    """One client's connection."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: ConnectionState,
+        stream: trio.SocketStream,
+        writes: Writes,
+    ) -> None:
+        super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
+        self._socket = stream
+        self._writes = writes
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            return await self._bookkeeping(event)
+        async with self.send_lock:
+            try:
+                if await self._writes.send(self._socket, event.data):
+                    return
+                self._drop()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        await self.protocol.handle(Closed())
+
+    async def _bookkeeping(self, event: Event) -> None:
+        """Note that the connection became busy, idle or closed, also when that is cancelled.
+
+        Hypercorn tells the app `http.disconnect` while the app still sends its last message.
+        Quart-Trio cancels the request at that, and with it, in the stock server, the start of the
+        idle timeout, or the close. Nothing that is shielded here waits for the client or the app.
+        """
+        with trio.CancelScope(shield=True):
+            if isinstance(event, Closed):
+                await self._close()
+            else:
+                await super().protocol_send(event)
+        if isinstance(event, Closed):
+            await self.protocol.handle(event)
+
+    def _drop(self) -> None:
+        """Close without waiting for the client to take what was sent."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.socket.close()
+
+
+def refuse_empty_paths(app: ASGIFramework) -> ASGIFramework:
+    """Answer 400 to `GET ? HTTP/1.1`, on which Quart crashes."""
+
+    async def checked(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http" or scope["path"]:
+            return await app(scope, receive, send)
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return checked
