@@ -10,7 +10,7 @@ This is the one place that leans on the internals of Hypercorn (hence the pin, >
   | one reader that stalls blocks the shutdown for ever            | `Writes`                  |
   | streams are not told of the shutdown                           | `stopping`, in `serve`    |
   | a connection that makes the protocol code crash ends the server| `serve_connection`        |
-  | a request target without a path is logged with a traceback     | `refuse_empty_paths`      |
+  | a request target that is no path is logged with a traceback    | `refuse_bad_targets`      |
 
 Not mended: a client that sends bytes after its request is not seen to go, because Hypercorn stops
 reading. Whatever streams must write now and then (the SSE keepalive): the write finds out.
@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
+from urllib.parse import urlsplit
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -108,7 +109,7 @@ async def serve(
     """
     # Quart would cut every answer after 60 s; the write timeout is for the clients that are gone.
     app.config["RESPONSE_TIMEOUT"] = None
-    wrapped: AppWrapper = ASGIWrapper(refuse_empty_paths(app))
+    wrapped: AppWrapper = ASGIWrapper(refuse_bad_targets(app))
     config = _hypercorn_config()
     context = WorkerContext(None)
     state = LifespanState()
@@ -248,14 +249,27 @@ class Connection(TCPServer):
         self._socket.socket.close()
 
 
-def refuse_empty_paths(app: ASGIFramework) -> ASGIFramework:
-    """Answer 400 to `GET ? HTTP/1.1`, on which Quart crashes."""
+def refuse_bad_targets(app: ASGIFramework) -> ASGIFramework:
+    """Answer 400 to a request for `?` or `http://[`: Quart crashes on what is not a path."""
 
     async def checked(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] != "http" or scope["path"]:
-            return await app(scope, receive, send)
-        headers = [(b"content-length", b"0"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 400, "headers": headers})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if scope["type"] == "lifespan" or _is_path_or_url(scope["path"]):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return checked
+
+
+def _is_path_or_url(target: str) -> bool:
+    if target.startswith("/"):
+        return True
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.path.startswith("/")
