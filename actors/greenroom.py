@@ -1,5 +1,6 @@
 """The composition root: one data directory, its sessions and their list, in one block."""
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,18 +9,19 @@ from uuid import uuid4
 
 import trio
 
-from actors import Kind, Ref, Statistics, System, open_system
+from actors import Kind, Ref, Rejected, Statistics, System, open_system
 from actors.index.actor import Index
 from actors.index.messages import Row
 from actors.session.actor import House, Session
 from actors.session.agent import Agent
-from actors.session.entries import TurnBegan
 from actors.session.feeds import Feeds
 from actors.session.messages import CancelTurn, GetSession, SessionNotFound
 from actors.session.record import is_session_id, load, summary
 from actors.stores import Journal, RecordStore, open_journal, open_record_store, own_directory
 
 __all__ = ["Greenroom", "open_greenroom"]
+
+log = logging.getLogger("actors.greenroom")
 
 IDLE_SECONDS = 300.0
 GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
@@ -72,16 +74,13 @@ class Greenroom:
     async def recover(self) -> None:
         """Wake the sessions whose turns a crash cut off; each mends itself as it starts."""
         for turn_id in self.feeds.unsettled():
-            entries = await self.feeds.stored(turn_id, 0)
-            if entries and isinstance(entries[0].event, TurnBegan):
-                await self._mend(turn_id, entries[0].event.session_id)
-
-    async def _mend(self, turn_id: str, session_id: str) -> None:
-        with_session = self.session(session_id)
-        try:
-            await with_session.ask(GetSession())
-        except SessionNotFound:
-            self._journal.settle(turn_id)
+            session_id = await self.feeds.session_of(turn_id)
+            try:
+                if session_id is not None:
+                    await self.session(session_id).ask(GetSession())
+            except Rejected as error:
+                log.warning("session %s: %s", session_id, error or type(error).__name__)
+            self._journal.settle(turn_id)  # harmless if the session has done so
 
 
 def _row_of(session_id: str, data: bytes) -> Row:

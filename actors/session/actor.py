@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from actors import Actor, Message, Ref
+from actors import Actor, Message
 from actors.index.messages import ReservePin, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, RecordStore, StoreError, StoreFull
 
@@ -23,8 +23,8 @@ from .messages import (
     DeleteSession,
     GetSession,
     Pin,
-    RemoveLastTurn,
     Removed,
+    RemoveLastTurn,
     SaveAgain,
     SessionBusy,
     SessionNotFound,
@@ -224,8 +224,7 @@ class Session(Actor):
     async def _turn_output(self, output: TurnOutput) -> None:
         turn = self._current(output.turn_id)
         if turn is not None:
-            turn.answer.add(output.event)
-            turn.feed.put(output.event)
+            turn.feed.put(turn.answer.add(output.event))
             await turn.feed.wait_room()
 
     async def _checkpoint(self, command: Checkpoint) -> None:
@@ -263,9 +262,7 @@ class Session(Actor):
 
     async def _fail_turn(self, turn: RunningTurn, failed: TurnFailed) -> None:
         at = self._house.clock()
-        row = error_row(
-            failed.label, failed.message, at, hint=failed.hint, details=failed.details
-        )
+        row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
         await self._end_turn(turn, _cut_short(turn.answer, row, at), failed)
 
     async def _turn_unwritable(self, unwritable: TurnUnwritable) -> None:

@@ -71,11 +71,15 @@ class ToolStarted(_Event, frozen=True, tag="tool"):
 
 
 class ToolCompleted(_Event, frozen=True, tag="tool_end"):
-    """The call `call_id` ended. Counts as progress: the next checkpoint saves the record."""
+    """The call `call_id` ended. Counts as progress: the next checkpoint saves the record.
+
+    `name` may be left out: the session knows it from the call's beginning.
+    """
 
     call_id: str
     result: str
     is_error: bool = False
+    name: str = ""
 
 
 class Usage(_Event, frozen=True, tag="usage"):

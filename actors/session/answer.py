@@ -53,7 +53,8 @@ class Answer:
         """Nothing was shown at all."""
         return not (self.text or self.reasoning or self._calls)
 
-    def add(self, event: FeedEvent) -> None:
+    def add(self, event: FeedEvent) -> FeedEvent:
+        """Take it in; gives it back with what the reader needs to understand it by itself."""
         match event:
             case TextDelta(text):
                 self._open_step().chunks.append(text)
@@ -63,22 +64,25 @@ class Answer:
                 call = self._calls[event.call_id] = _Call(event)
                 self._steps[-1].calls.append(call)
             case ToolCompleted():
-                self._complete(event)
+                return self._complete(event)
             case Usage():
                 self.usage = event
             case _:
                 pass  # shown, and no part of the answer
+        return event
 
     def _open_step(self) -> "_Step":
         if self._steps[-1].calls:
             self._steps.append(_Step())
         return self._steps[-1]
 
-    def _complete(self, event: ToolCompleted) -> None:
+    def _complete(self, event: ToolCompleted) -> ToolCompleted:
         call = self._calls.get(event.call_id)
-        if call is not None and call.completed is None:
-            call.completed = event
-            self.tools_completed += 1
+        if call is None or call.completed is not None:
+            return event
+        call.completed = event
+        self.tools_completed += 1
+        return msgspec.structs.replace(event, name=call.started.name)
 
     def rows(self, at: float) -> tuple[Row, ...]:
         """What the transcript keeps of a complete answer."""

@@ -218,6 +218,15 @@ class Feeds:
         stored = await self._journal.read(turn_id, after)
         return [Entry(seq, decode(payload)) for seq, payload in stored]
 
+    async def session_of(self, turn_id: str) -> str | None:
+        """The id of the session whose turn it is, as the turn's first entry names it."""
+        feed = self._live.get(turn_id)
+        if feed is not None:
+            return feed.session_id
+        entries = await self.stored(turn_id, 0)
+        first = entries[0].event if entries else None
+        return first.session_id if isinstance(first, TurnBegan) else None
+
     def unsettled(self) -> list[str]:
         """Turns that the journal knows to have begun and not to have ended, and that do not run."""
         streams = self._journal.streams().items()

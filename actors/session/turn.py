@@ -49,7 +49,7 @@ class RunningTurn:
                     nursery.start_soon(self._tick, session, every)
                     failure = await self._answer(agent, turn, session)
                     nursery.cancel_scope.cancel()
-        except* Exception as errors:  # an agent that failed while it was cancelled
+        except* Exception as errors:  # noqa: BLE001 - an agent that failed while it was cancelled
             failure = errors
         finally:
             self._left.set()

@@ -1,0 +1,104 @@
+"""Which refusal is which status, in one table."""
+
+import logging
+from typing import Any
+
+import msgspec
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from actors import ActorCrashed, ActorError, ActorStopped, MailboxFull
+from actors.index.messages import PinLimit
+from actors.session.messages import (
+    BlankMessage,
+    NothingToRemove,
+    ReadOnly,
+    SessionBusy,
+    SessionNotFound,
+    ShuttingDown,
+    StorageFailed,
+    TurnRunning,
+)
+from actors.session.record import RecordDamaged
+from actors.stores import InvalidName, RecordNotFound, StoreError, StoreFull
+
+from .wire import BadRequest
+
+__all__ = ["json_response", "register_errors"]
+
+log = logging.getLogger("app")
+
+# What the exception says itself is shown where the text is None.
+STATUS: dict[type[Exception], tuple[int, str | None]] = {
+    BadRequest: (400, None),
+    SessionNotFound: (404, "Session not found"),
+    InvalidName: (404, "Session not found"),
+    RecordNotFound: (404, "Session not found"),
+    BlankMessage: (400, "message is required"),
+    TurnRunning: (409, "session already has an active stream"),
+    SessionBusy: (409, None),
+    ReadOnly: (403, None),
+    NothingToRemove: (200, None),
+    RecordDamaged: (500, None),
+    ShuttingDown: (503, None),
+    MailboxFull: (503, "This session is too busy; try again in a moment"),
+    ActorStopped: (503, "Try again in a moment"),
+    ActorCrashed: (500, "Internal server error"),
+    StoreFull: (507, None),
+    StoreError: (503, None),
+}
+RETRY_AFTER = {503: "1"}
+
+
+def json_response(data: object, status: int = 200) -> Response:
+    body = msgspec.json.encode(data)
+    response = Response(body, status, content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _error(status: int, text: str, **more: Any) -> Response:
+    response = json_response({"error": text, **more}, status)
+    if status in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[status]
+    return response
+
+
+async def _refused(error: Exception) -> Response:
+    if isinstance(error, TurnRunning):
+        return _error(409, str(STATUS[TurnRunning][1]), active_stream_id=error.turn_id)
+    if isinstance(error, PinLimit):
+        text = f"Up to {error.limit} sessions can be pinned. Unpin one first."
+        return _error(400, text)
+    if isinstance(error, StorageFailed):
+        return _error(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            status, text = STATUS[kind]
+            return _error(status, text or str(error))
+    return await _broken(error)
+
+
+async def _broken(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return _error(500, "Internal server error")
+
+
+async def _too_large(_: Exception) -> Response:
+    size, limit = request.content_length, request.max_content_length
+    return _error(413, f"Request body too large ({size or 'more'} bytes, max {limit})")
+
+
+async def _http(error: HTTPException) -> Response:
+    if error.code == 404:
+        return _error(404, "not found")
+    return _error(error.code or 500, (error.name or "error").lower())
+
+
+def register_errors(app: Quart) -> None:
+    """Every error leaves as `{"error": text}`."""
+    for kind in (BadRequest, ActorError, StoreError):
+        app.register_error_handler(kind, _refused)
+    app.register_error_handler(RequestEntityTooLarge, _too_large)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _broken)

@@ -1,0 +1,28 @@
+"""Requests that change something must come from our own page, or from no page at all."""
+
+from urllib.parse import urlsplit
+
+from quart import Quart, Response, request
+
+from .http_errors import json_response
+
+__all__ = ["register_origin_check"]
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+UNSAFE_PATHS = frozenset({"/api/chat/cancel"})  # changes something, and must stay a GET
+
+
+def register_origin_check(app: Quart) -> None:
+    @app.before_request
+    async def check_origin() -> Response | None:
+        if request.method in SAFE and request.path not in UNSAFE_PATHS:
+            return None
+        origin = request.headers.get("Origin") or request.headers.get("Referer")
+        if origin is not None:
+            allowed = urlsplit(origin).netloc == request.host
+        else:
+            site = request.headers.get("Sec-Fetch-Site")
+            allowed = site in (None, "same-origin", "none")
+        if allowed:
+            return None
+        return json_response({"error": "Cross-origin mismatch - check reverse proxy headers"}, 403)

@@ -1,0 +1,82 @@
+"""The web application: every route, put together."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+from quart import Response, send_from_directory
+from quart_trio import QuartTrio
+
+from actors.greenroom import Greenroom
+
+from . import __version__, chat, quiet, sessions
+from .http_errors import json_response, register_errors
+from .origin import register_origin_check
+
+__all__ = ["create_app"]
+
+MAX_BODY = 20 * 1024 * 1024
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def create_app(
+    greenroom: Greenroom,
+    *,
+    stopping: trio.Event,
+    agent_status: Callable[[], Mapping[str, Any]],
+) -> QuartTrio:
+    """The app of one greenroom. Open streams end when `stopping` is set.
+
+    `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
+    """
+    app = QuartTrio(__name__, static_folder="static", static_url_path="/static")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
+    register_errors(app)
+    register_origin_check(app)
+    for blueprint in (
+        sessions.routes(greenroom),
+        chat.routes(greenroom),
+        quiet.routes(stopping, agent_status),
+    ):
+        app.register_blueprint(blueprint)
+    started_at = time.time()
+
+    @app.get("/")
+    @app.get("/index.html")
+    @app.get("/session/<path:_>")
+    async def page(_: str = "") -> Response:
+        return await send_from_directory(app.static_folder or "static", "index.html")
+
+    @app.get("/health")
+    async def health() -> Response:
+        live = [feed for feed in greenroom.feeds if not feed.closed]
+        statistics = greenroom.statistics()
+        return json_response(
+            {
+                "status": "ok" if greenroom.accepting else "degraded",
+                "version": __version__,
+                "sessions": sum(cell.address.startswith("session/") for cell in statistics.cells),
+                "active_streams": len(live),
+                "active_runs": len(live),
+                "runs": [{"stream_id": f.turn_id, "session_id": f.session_id} for f in live],
+                "server_started_at": started_at,
+                "uptime_seconds": round(time.time() - started_at, 3),
+                "agent": agent_status(),
+            },
+            200 if greenroom.accepting else 503,
+        )
+
+    @app.after_request
+    async def harden(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return app
