@@ -122,9 +122,9 @@ async def serve(
             await connection.run()
         except* OSError:
             pass  # The client went.
-        except* Exception:
+        except* Exception as crash:
             # Broad: whatever one client sent must not end the server for the others.
-            logger.exception("A connection was dropped because of an error")
+            logger.warning("A connection was dropped: %s", crash, exc_info=_debugging())
 
     async with listener, trio.open_nursery() as lifespan_nursery:
         await lifespan_nursery.start(lifespan.handle_lifespan)
@@ -155,6 +155,10 @@ async def serve(
         except LifespanTimeoutError:
             logger.warning("The app did not finish its shutdown in time")
         lifespan_nursery.cancel_scope.cancel()
+
+
+def _debugging() -> bool:
+    return logger.isEnabledFor(logging.DEBUG)
 
 
 def _hypercorn_config() -> Config:

@@ -339,7 +339,7 @@ def _short_arguments(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _failure(event: TurnFailed) -> dict[str, Any]:
-    said = {"message": event.message, "type": event.type, "label": event.label}
+    said = {"message": event.message, "type": event.kind, "label": event.label}
     return said | {
         key: value
         for key, value in (("hint", event.hint), ("details", event.details))

@@ -43,9 +43,12 @@ class TurnCancelled(_Event, frozen=True, tag="cancelled"):
 
 
 class TurnFailed(_Event, frozen=True, tag="failed"):
-    """No answer, or half of one; the transcript says the same. The last entry."""
+    """No answer, or half of one; the transcript says the same. The last entry.
 
-    type: str
+    `kind` is an `AgentError`'s type, or no_response, storage or interrupted.
+    """
+
+    kind: str
     label: str
     message: str
     hint: str | None = None
