@@ -229,6 +229,8 @@ class Connection(TCPServer):
                 self._drop()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
+            except trio.BusyResourceError:
+                pass  # It is being closed: nobody else sends while we hold the lock.
         await self.protocol.handle(Closed())
 
     async def _bookkeeping(self, event: Event) -> None:

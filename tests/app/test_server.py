@@ -1,0 +1,516 @@
+"""The server over real sockets; where time matters it is a mock clock that the test moves."""
+
+import errno
+import socket
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import h2.config
+import h2.connection
+import pytest
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as stock_serve
+from quart import request
+from quart_trio import QuartTrio
+from trio.testing import wait_all_tasks_blocked
+
+from app import server
+
+BLOCK = b"x" * 65536
+
+
+class House:
+    """An app with one route for each way to keep a connection busy."""
+
+    def __init__(self):
+        self.stopping = trio.Event()
+        self.reached = trio.Event()
+        self.release = trio.Event()
+        self.stopped = trio.Event()
+        self.app = QuartTrio(__name__)
+        self.app.route("/")(self.hello)
+        self.app.route("/slow")(self.slow)
+        self.app.route("/large")(self.large)
+        self.app.route("/body", methods=["POST"])(self.body)
+        self.app.route("/stream")(self.stream)
+        self.app.route("/endless")(self.endless)
+        self.app.route("/flood")(self.flood)
+
+    async def hello(self):
+        return "hello"
+
+    async def slow(self):
+        self.reached.set()
+        await self.release.wait()
+        return "slow answer"
+
+    async def large(self):
+        self.reached.set()
+        return BLOCK * 256
+
+    async def body(self):
+        return str(len(await request.get_data()))
+
+    async def stream(self):
+        """Ends as a stream should when the server is to stop."""
+
+        async def parts():
+            yield b"first\n"
+            self.reached.set()
+            await self.stopping.wait()
+            yield b"last\n"
+
+        return parts()
+
+    async def endless(self):
+        """Does not care."""
+
+        async def parts():
+            yield b"first\n"
+            self.reached.set()
+            await self.release.wait()
+            yield b"second\n"
+            await trio.sleep_forever()
+
+        return parts()
+
+    async def flood(self):
+        async def parts():
+            self.reached.set()
+            while True:
+                yield BLOCK
+
+        return parts()
+
+
+@pytest.fixture
+async def house():
+    return House()
+
+
+@asynccontextmanager
+async def serving(house, **options):
+    """Our server; `house.stopped` is set when it has ended. Gives the address."""
+    listener = await server.bind("127.0.0.1", 0)
+
+    async def run(task_status):
+        await server.serve(
+            house.app, listener, stopping=house.stopping, task_status=task_status, **options
+        )
+        house.stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(run)
+        house.stopping.set()
+
+
+@asynccontextmanager
+async def serving_stock(house):
+    """Hypercorn as it comes, to see whether its faults are still there."""
+    config = HypercornConfig()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+
+    async def run(task_status):
+        await stock_serve(
+            house.app,
+            config,
+            mode="asgi",
+            shutdown_trigger=house.stopping.wait,
+            task_status=task_status,
+        )
+        house.stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(run)
+        yield "127.0.0.1", int(url.rpartition(":")[2])
+        house.stopping.set()
+
+
+@asynccontextmanager
+async def connected(address, receive_buffer=None):
+    sock = trio.socket.socket()
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    with sock:
+        await sock.connect(address)
+        yield trio.SocketStream(sock)
+
+
+async def ask(stream, path):
+    await stream.send_all(b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n" % path.encode())
+
+
+async def read_until(stream, end):
+    received = b""
+    while end not in received:
+        part = await stream.receive_some()
+        assert part, f"the connection was closed after {received!r}"
+        received += part
+    return received
+
+
+async def read_to_eof(stream):
+    return b"".join([part async for part in stream])
+
+
+def is_open(stream):
+    """Whether the server has not closed its end; nothing is waiting to be read."""
+    try:
+        return stream.socket._sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+
+
+# The address
+
+
+async def test_a_free_port_is_chosen_and_told(house):
+    async with serving(house) as (host, port):
+        assert host == "127.0.0.1"
+        assert port > 0
+        async with connected((host, port)) as client:
+            await ask(client, "/")
+            assert (await read_until(client, b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_taken_port_is_an_os_error_before_anything_is_served(house):
+    listener = await server.bind("127.0.0.1", 0)
+    async with listener:
+        with pytest.raises(OSError, check=lambda error: error.errno == errno.EADDRINUSE):
+            await server.bind(*server.address_of(listener))
+
+
+async def test_a_name_is_bound_on_its_ipv4_address():
+    async with await server.bind("localhost", 0) as listener:
+        assert server.address_of(listener)[0] == "127.0.0.1"
+
+
+async def test_connections_made_before_serving_are_answered(house):
+    listener = await server.bind("127.0.0.1", 0)
+    async with connected(server.address_of(listener)) as client, trio.open_nursery() as nursery:
+        await ask(client, "/")
+        await nursery.start(partial(server.serve, house.app, listener, stopping=house.stopping))
+        await read_until(client, b"hello")
+        house.stopping.set()
+
+
+# Fault 1: an idle connection
+
+
+async def test_an_idle_connection_is_closed_after_the_keep_alive_time(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        for _ in range(2):
+            await ask(client, "/")
+            await read_until(client, b"hello")
+            await wait_all_tasks_blocked()
+            mock_clock.jump(server.KEEP_ALIVE - 1)
+            await wait_all_tasks_blocked()
+            assert is_open(client)
+        mock_clock.jump(1)
+        assert await client.receive_some() == b""
+
+
+async def test_a_connection_is_closed_when_its_client_asked_for_that(house):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        assert (await read_to_eof(client)).endswith(b"hello")
+
+
+async def test_an_idle_connection_does_not_delay_the_shutdown(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/")
+        await read_until(client, b"hello")
+        house.stopping.set()
+        assert await client.receive_some() == b""
+        await house.stopped.wait()
+
+
+async def test_stock_hypercorn_still_leaves_idle_connections_open(house, mock_clock):
+    async with serving_stock(house) as address, connected(address) as client:
+        await ask(client, "/")
+        await read_until(client, b"hello")
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1000)
+        await wait_all_tasks_blocked()
+        assert is_open(client)
+
+
+# Fault 2: a reader that stalls
+
+
+async def test_a_stalled_reader_is_dropped_a_second_after_the_stop(house, mock_clock):
+    async with serving(house) as address, connected(address, receive_buffer=4096) as client:
+        await ask(client, "/flood")
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        assert not house.stopped.is_set()
+        mock_clock.jump(server.WRITE_GRACE)
+        await house.stopped.wait()
+        with pytest.raises(trio.BrokenResourceError):  # A reset: nothing lingers.
+            await read_to_eof(client)
+
+
+async def test_a_stalled_reader_is_dropped_after_the_write_timeout(house, mock_clock):
+    async with serving(house) as address, connected(address, receive_buffer=4096) as client:
+        await ask(client, "/flood")
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(server.WRITE_TIMEOUT)
+        with pytest.raises(trio.BrokenResourceError):
+            await read_to_eof(client)
+
+
+async def test_a_slow_reader_of_a_large_answer_gets_all_of_it(house, mock_clock):
+    async with serving(house) as address, connected(address, receive_buffer=65536) as client:
+        await ask(client, "/large")
+        received = len(await read_until(client, b"\r\n\r\n"))
+        while received < 256 * len(BLOCK):
+            wanted = received + 16 * len(BLOCK)
+            while received < min(wanted, 256 * len(BLOCK)):
+                received += len(await client.receive_some())
+            await wait_all_tasks_blocked()
+            mock_clock.jump(server.WRITE_TIMEOUT - 1)
+            await wait_all_tasks_blocked()
+
+
+async def test_stock_hypercorn_still_waits_for_ever_for_a_stalled_reader(house, mock_clock):
+    async with serving_stock(house) as address:
+        async with connected(address, receive_buffer=4096) as client:
+            await ask(client, "/flood")
+            await house.reached.wait()
+            await wait_all_tasks_blocked()
+            house.stopping.set()
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1000)
+            await wait_all_tasks_blocked()
+            assert not house.stopped.is_set()
+        await house.stopped.wait()
+
+
+# Fault 3: streams and the shutdown
+
+
+async def test_a_stream_sends_its_last_event_and_ends_properly(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/stream")
+        await house.reached.wait()
+        house.stopping.set()
+        assert (await read_to_eof(client)).endswith(b"5\r\nlast\n\r\n0\r\n\r\n")
+        await house.stopped.wait()
+
+
+async def test_a_stream_that_goes_on_is_cut_after_the_grace(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/endless")
+        await house.reached.wait()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        assert not house.stopped.is_set()
+        mock_clock.jump(server.GRACE)
+        assert (await read_to_eof(client)).endswith(b"first\n\r\n")
+        await house.stopped.wait()
+
+
+async def test_a_long_stream_is_not_cut(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/endless")
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(3600)
+        await wait_all_tasks_blocked()
+        house.release.set()
+        await read_until(client, b"second\n")
+
+
+async def test_stock_hypercorn_still_tells_streams_nothing(house, mock_clock):
+    """The earliest that an app hears of the shutdown is after its streams were cut."""
+    told = trio.Event()
+
+    @house.app.after_serving
+    async def tell():
+        told.set()
+
+    @house.app.route("/waits")
+    async def waits():
+        async def parts():
+            yield b"first\n"
+            house.reached.set()
+            await told.wait()
+            yield b"last\n"
+
+        return parts()
+
+    async with serving_stock(house) as address, connected(address) as client:
+        await ask(client, "/waits")
+        await house.reached.wait()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        assert not told.is_set()
+        mock_clock.jump(1000)
+        assert not (await read_to_eof(client)).endswith(b"0\r\n\r\n")
+        await house.stopped.wait()
+
+
+# The order of the shutdown
+
+
+async def test_a_request_in_flight_is_answered(house, mock_clock):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/slow")
+        await house.reached.wait()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        house.release.set()
+        assert (await read_to_eof(client)).endswith(b"slow answer")
+        await house.stopped.wait()
+
+
+async def test_requests_are_answered_while_the_house_settles(house, mock_clock):
+    settled = trio.Event()
+    async with serving(house, settle=settled.wait) as address:
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        async with connected(address) as client:
+            await ask(client, "/")
+            await read_until(client, b"hello")
+        assert not house.stopped.is_set()
+        settled.set()
+        await house.stopped.wait()
+
+
+async def test_nothing_is_accepted_after_the_stop(house):
+    async with serving(house) as address:
+        house.stopping.set()
+        await house.stopped.wait()
+        with pytest.raises(ConnectionRefusedError):
+            async with connected(address):
+                pass
+
+
+async def test_an_app_that_never_finishes_its_shutdown_is_left_behind(house, mock_clock, caplog):
+    @house.app.after_serving
+    async def never():
+        await trio.sleep_forever()
+
+    async with serving(house):
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1)
+        await house.stopped.wait()
+    assert "did not finish its shutdown" in caplog.text
+
+
+async def test_being_cancelled_cuts_everything_at_once(house, mock_clock):
+    listener = await server.bind("127.0.0.1", 0)
+    address = server.address_of(listener)
+    async with (
+        connected(address, receive_buffer=4096) as stalled,
+        connected(address) as streaming,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(partial(server.serve, house.app, listener, stopping=house.stopping))
+        await ask(streaming, "/endless")
+        await read_until(streaming, b"first\n")
+        house.reached = trio.Event()
+        await ask(stalled, "/flood")
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+# What clients may send
+
+
+MALFORMED = {
+    b"\x00\x01\x02\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\n\r\n": 400,  # No Host.
+    b"GET /\xff HTTP/1.1\r\nHost: test\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: test\r\nno colon\r\n\r\n": 400,
+    b"POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: many\r\n\r\n": 400,
+    b"POST /body HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n": 400,
+    b"POST /body HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: gzip\r\n\r\n": 501,
+    b"POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999\r\n\r\n": 413,
+    b"GET / HTTP/1.1\r\nHost: test\r\nLong: " + b"x" * 70_000 + b"\r\n\r\n": 431,
+    b"GET ? HTTP/1.1\r\nHost: test\r\n\r\n": 400,
+    b"GET http://[ HTTP/1.1\r\nHost: test\r\n\r\n": 400,
+    b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n": 400,
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED, ids=lambda sent: repr(sent[:30]))
+async def test_malformed_requests_are_refused_without_a_word(house, sent, capfd, caplog):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(sent)
+        answer = await read_until(client, b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 %d " % MALFORMED[sent])
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+
+
+async def test_an_upgrade_to_a_websocket_with_a_bad_target_is_refused(house, caplog):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(
+            b"GET ? HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert (await read_until(client, b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+    assert caplog.records == []
+
+
+async def test_stock_quart_still_crashes_on_an_empty_target(house):
+    async with serving_stock(house) as address, connected(address) as client:
+        await ask(client, "?")
+        assert (await read_until(client, b"\r\n\r\n")).startswith(b"HTTP/1.1 500 ")
+
+
+async def test_a_request_that_breaks_off_during_its_answer_is_nothing_to_log(house, caplog):
+    @house.app.route("/ticks", methods=["POST"])
+    async def ticks():
+        async def parts():
+            while True:
+                yield b"tick"
+
+        return parts()
+
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(b"POST /ticks HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n")
+        await read_until(client, b"tick")
+        await client.send_eof()
+        with suppress(trio.BrokenResourceError):
+            await read_to_eof(client)
+    assert caplog.records == []
+
+
+async def send_a_path_that_is_not_ascii_over_http2(client):
+    h2_client = h2.connection.H2Connection(
+        h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False)
+    )
+    h2_client.initiate_connection()
+    headers = {b":method": b"GET", b":scheme": b"http", b":authority": b"test", b":path": b"/\xff"}
+    h2_client.send_headers(1, list(headers.items()), end_stream=True)
+    await client.send_all(h2_client.data_to_send())
+    with suppress(trio.BrokenResourceError):
+        await read_to_eof(client)
+
+
+async def test_a_connection_that_crashes_the_protocol_harms_no_other(house, caplog):
+    async with serving(house) as address, connected(address) as other:
+        await ask(other, "/")
+        await read_until(other, b"hello")
+        async with connected(address) as client:
+            await send_a_path_that_is_not_ascii_over_http2(client)
+        await ask(other, "/")
+        await read_until(other, b"hello")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("A connection was dropped")
+    assert record.exc_info is None or not record.exc_info
+
+
+async def test_stock_hypercorn_still_ends_when_one_connection_crashes(house):
+    with pytest.RaisesGroup(UnicodeDecodeError, flatten_subgroups=True):
+        async with serving_stock(house) as address, connected(address) as client:
+            await send_a_path_that_is_not_ascii_over_http2(client)
