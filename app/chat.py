@@ -26,7 +26,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/chat/start")
     async def start() -> Response:
-        body = decode_body(await request.get_data(), wire.StartBody)
+        body = decode_body(await request.get_data(as_text=False), wire.StartBody)
         require(body, "session_id")
         session = greenroom.session(body.session_id or "")
         attachments = tuple(body.attachments or ())
@@ -86,7 +86,9 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def cancel() -> Response:
         stream_id = request.args.get("stream_id")
         if not stream_id and request.method == "POST":
-            stream_id = decode_body(await request.get_data(), wire.StreamBody).stream_id
+            stream_id = decode_body(
+                await request.get_data(as_text=False), wire.StreamBody
+            ).stream_id
         if not stream_id:
             raise BadRequest("stream_id required")
         feed = greenroom.feeds.find(stream_id)

@@ -74,8 +74,8 @@ async def _refused(error: Exception) -> Response:
         return _error(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
     for kind in type(error).__mro__:
         if kind in STATUS:
-            status, text = STATUS[kind]
-            return _error(status, text or str(error))
+            status, fixed = STATUS[kind]
+            return _error(status, fixed or str(error))
     return await _broken(error)
 
 

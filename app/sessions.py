@@ -97,7 +97,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/import")
     async def import_session() -> Response:
-        command = wire.import_of(await request.get_data())
+        command = wire.import_of(await request.get_data(as_text=False))
         snapshot = await greenroom.new_session().ask(command)
         return json_response({"ok": True, "session": wire.full_session(snapshot)})
 
@@ -178,7 +178,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
 
 async def _body(shape: type[wire.B]) -> wire.B:
-    return decode_body(await request.get_data(), shape)
+    return decode_body(await request.get_data(as_text=False), shape)
 
 
 def _session(greenroom: Greenroom, session_id: str | None) -> Any:

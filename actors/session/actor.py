@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import trio
 
-from actors import Actor, Message
+from actors import Actor, MailboxFull, Message
 from actors.index.messages import ReservePin, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, RecordStore, StoreError, StoreFull
 
@@ -62,6 +63,9 @@ SHELL_SECONDS = 1800.0  # how long a session that nothing was ever said in stays
 SAVE_AGAIN_SECONDS = 2.0
 
 
+Handler = Callable[[Any], Awaitable[object]]
+
+
 @dataclass
 class House:
     """What all sessions of one data directory share. `clock` and `new_id` are arguments, so that
@@ -92,7 +96,7 @@ class Session(Actor):
         self._created_at = 0.0
         self._turn: RunningTurn | None = None
         self._leaving: RunningTurn | None = None  # was stopped, and has not left by its deadline
-        self._handlers: dict[type, Callable[[Any], Awaitable[object]]] = {
+        self._handlers: dict[type, Handler] = {
             GetSession: self._get,
             CreateSession: self._create,
             StartTurn: self._start_turn,
@@ -120,7 +124,7 @@ class Session(Actor):
     async def receive(self, message: Message[Any]) -> object:
         if type(message) in STOPS_TURN:
             await self._stop_turn(shutdown=False)
-        handler = self._handlers.get(type(message), self._change)
+        handler: Handler = self._handlers.get(type(message), self._change)
         return await handler(message)
 
     def may_passivate(self) -> bool:
@@ -202,7 +206,12 @@ class Session(Actor):
 
     def _unwritable(self, turn_id: str) -> Callable[[BaseException], None]:
         ref = self.context.ref
-        return lambda error: ref.tell(TurnUnwritable(turn_id, error))
+
+        def tell(error: BaseException) -> None:
+            with suppress(MailboxFull):  # of things to stop: one of them will do
+                ref.tell(TurnUnwritable(turn_id, error))
+
+        return tell
 
     def _run_agent(self, turn: RunningTurn, history: Record, event: TurnStarted) -> None:
         prompt = user_row(event.prompt, event.attachments, event.at, event.turn_id)
@@ -285,9 +294,11 @@ class Session(Actor):
         await self._stop_agent(turn)
         at = self._house.clock()
         if shutdown:
-            marker, last = interrupted_marker("process_restart", at), _interrupted()
+            marker = interrupted_marker("process_restart", at)
+            last: FeedEvent = _interrupted()
         else:
-            marker, last = cancelled_marker(at), TurnCancelled("Cancelled by user")
+            marker = cancelled_marker(at)
+            last = TurnCancelled("Cancelled by user")
         await self._end_turn(turn, _cut_short(turn.answer, marker, at), last)
 
     async def _stop_agent(self, turn: RunningTurn) -> None:

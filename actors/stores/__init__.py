@@ -1,0 +1,29 @@
+"""Bytes on disk: records that are replaced whole, and a journal that only grows."""
+
+from .directory import RecordInfo, RecordStore, open_record_store
+from .disk import Disk, FileInfo, RealDisk
+from .errors import InvalidName, RecordNotFound, StoreError, StoreFull, StoreUnavailable
+from .journal import Journal, JournalStatistics, StreamInfo, open_journal
+from .lock import DirectoryInUse, own_directory
+from .memory import MemoryDisk
+
+__all__ = [
+    "DirectoryInUse",
+    "Disk",
+    "FileInfo",
+    "InvalidName",
+    "Journal",
+    "JournalStatistics",
+    "MemoryDisk",
+    "RealDisk",
+    "RecordInfo",
+    "RecordNotFound",
+    "RecordStore",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "StreamInfo",
+    "open_journal",
+    "open_record_store",
+    "own_directory",
+]

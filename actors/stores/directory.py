@@ -1,0 +1,158 @@
+"""Records: whole values by name, replaced atomically."""
+
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import trio
+
+from .disk import Disk, RealDisk
+from .errors import InvalidName, RecordNotFound, store_error
+from .writer import Writer, open_writer
+
+__all__ = ["RecordInfo", "RecordStore", "open_record_store"]
+
+NAME = re.compile(r"[0-9A-Za-z_-]{1,200}")
+SUFFIX = ".json"
+
+T = TypeVar("T")
+
+
+class RecordInfo(NamedTuple):
+    name: str
+    mtime_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Save:
+    temporary: Path
+    target: Path
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Delete:
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Rename:
+    source: Path
+    target: Path
+
+
+class RecordStore:
+    """Each record is `<directory>/<name>.json`. A name is checked before it becomes a path.
+
+    At every instant, and after a crash at any, a record is the old one or the new one. When a
+    change returns, it is durable. When it raises, the record is the old one, unless nothing but
+    the last step failed, the flush of the directory: then it may be the new one.
+    """
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._numbers = count()
+        self._writer: Writer[_Save | _Delete | _Rename]
+
+    def _path(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise InvalidName(f"{name[:40]!r} cannot be the name of a record")
+        return self._directory / (name + SUFFIX)
+
+    async def _call(self, operation: Callable[..., T], *args: object) -> T:
+        """A read: in a thread if it may block."""
+        try:
+            if self._disk.blocking:
+                return await trio.to_thread.run_sync(operation, *args)
+            await trio.lowlevel.checkpoint()
+            return operation(*args)
+        except FileNotFoundError as error:
+            raise RecordNotFound("There is no such record") from error
+        except OSError as error:
+            raise store_error(error) from error
+
+    async def load(self, name: str) -> bytes:
+        """Raises `RecordNotFound`."""
+        return await self._call(self._disk.read, self._path(name))
+
+    async def save(self, name: str, data: bytes) -> None:
+        """Saves that wait together share one flush of the directory."""
+        target = self._path(name)
+        temporary = target.with_name(f"{target.name}.tmp.{os.getpid()}.{next(self._numbers)}")
+        await self._writer.do(_Save(temporary, target, data))
+
+    async def delete(self, name: str) -> None:
+        """Deleting what is not there is fine."""
+        await self._writer.do(_Delete(self._path(name)))
+
+    async def set_aside(self, name: str) -> str:
+        """Take a damaged record out of the way without losing a byte; returns its file's name."""
+        source = self._path(name)
+        taken = {info.name for info in await self._call(self._disk.scan, self._directory)}
+        names = (f"{source.name}.damaged{'' if n == 1 else f'.{n}'}" for n in count(1))
+        target = source.with_name(next(free for free in names if free not in taken))
+        if source.name not in taken:
+            raise RecordNotFound("There is no such record")
+        await self._writer.do(_Rename(source, target))
+        return target.name
+
+    async def scan(self) -> list[RecordInfo]:
+        """All records, the sizes and times of their files."""
+        return [
+            RecordInfo(info.name.removesuffix(SUFFIX), info.mtime_ns, info.size)
+            for info in await self._call(self._disk.scan, self._directory)
+            if info.name.endswith(SUFFIX) and NAME.fullmatch(info.name.removesuffix(SUFFIX))
+        ]
+
+    async def _open(self) -> None:
+        """Make the directory, and sweep what a dead writer left half done."""
+        await self._call(self._disk.make_directory, self._directory)
+        for info in await self._call(self._disk.scan, self._directory):
+            if ".json.tmp." in info.name:
+                await self._call(self._disk.remove, self._directory / info.name)
+
+    # -- in the writer's thread -------------------------------------------------------------
+
+    def _commit(self, jobs: Sequence[_Save | _Delete | _Rename]) -> Sequence[BaseException | None]:
+        outcomes: list[BaseException | None] = [self._attempt(job) for job in jobs]
+        try:
+            self._disk.flush_directory(self._directory)
+        except OSError as error:
+            return [outcome or error for outcome in outcomes]
+        return outcomes
+
+    def _attempt(self, job: _Save | _Delete | _Rename) -> BaseException | None:
+        try:
+            match job:
+                case _Save(temporary, target, data):
+                    self._disk.create(temporary, data)
+                    self._disk.flush(temporary)
+                    self._disk.replace(temporary, target)
+                case _Delete(target):
+                    self._disk.remove(target)
+                case _Rename(source, target):
+                    self._disk.replace(source, target)
+        except OSError as error:
+            if isinstance(job, _Save):
+                with suppress(OSError):
+                    self._disk.remove(job.temporary)
+            return error
+        return None
+
+
+@asynccontextmanager
+async def open_record_store(
+    directory: Path, *, disk: Disk | None = None
+) -> AsyncIterator[RecordStore]:
+    """The records in `directory`, which is made if need be. Raises `StoreError`."""
+    store = RecordStore(directory, disk or RealDisk())
+    await store._open()
+    async with open_writer(store._commit, blocking=store._disk.blocking) as store._writer:
+        yield store

@@ -1,0 +1,99 @@
+"""The few blocking operations that everything durable is made of: each may fail on its own."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+__all__ = ["Disk", "FileInfo", "RealDisk"]
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+
+class FileInfo(NamedTuple):
+    name: str
+    mtime_ns: int
+    size: int
+
+
+class Disk(Protocol):
+    """All raise `OSError`. What was written survives a power cut only when it was flushed: the
+    content by `flush`, the name (made, replaced or removed) by `flush_directory`.
+    """
+
+    blocking: bool
+    """Whether the operations may block, and so belong in a thread."""
+
+    def make_directory(self, path: Path) -> None: ...
+    def scan(self, path: Path) -> Iterable[FileInfo]: ...
+    def read(self, path: Path) -> bytes: ...
+    def create(self, path: Path, data: bytes) -> None: ...
+    def append(self, path: Path, data: bytes) -> None: ...
+    def truncate(self, path: Path, size: int) -> None: ...
+    def flush(self, path: Path) -> None: ...
+    def replace(self, source: Path, target: Path) -> None: ...
+    def remove(self, path: Path) -> None: ...
+    def flush_directory(self, path: Path) -> None: ...
+
+
+class RealDisk:
+    """The operating system's. Files are for their owner only."""
+
+    blocking = True
+
+    def make_directory(self, path: Path) -> None:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+
+    def scan(self, path: Path) -> Iterable[FileInfo]:
+        found = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+                if entry.is_file():
+                    found.append(FileInfo(entry.name, status.st_mtime_ns, status.st_size))
+        return found
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def create(self, path: Path, data: bytes) -> None:
+        self._write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, data)
+
+    def append(self, path: Path, data: bytes) -> None:
+        self._write(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, data)
+
+    def _write(self, path: Path, flags: int, data: bytes) -> None:
+        handle = os.open(path, flags, FILE_MODE)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        finally:
+            os.close(handle)
+
+    def truncate(self, path: Path, size: int) -> None:
+        os.truncate(path, size)
+
+    def flush(self, path: Path) -> None:
+        handle = os.open(path, os.O_RDWR)
+        try:
+            os.fdatasync(handle) if hasattr(os, "fdatasync") else os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def replace(self, source: Path, target: Path) -> None:
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def flush_directory(self, path: Path) -> None:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,94 @@
+"""A disk in memory, which knows what a power cut would leave."""
+
+import errno
+import os
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+
+from .disk import FileInfo
+
+__all__ = ["MemoryDisk"]
+
+
+class _File:
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = content
+        self.flushed = b""
+        self.mtime_ns = 0
+
+
+class MemoryDisk:
+    """Never blocks, so it runs on Trio's mock clock. Strict: a file's content survives only up to
+    its last flush, its name only if the directory was flushed since.
+    """
+
+    blocking = False
+
+    def __init__(self) -> None:
+        self._names: dict[Path, _File] = {}
+        self._flushed_names: dict[Path, _File] = {}
+        self._ticks = count(1)
+
+    def crash(self) -> "MemoryDisk":
+        """What is on the disk after a power cut now."""
+        survivor = MemoryDisk()
+        for path, file in self._flushed_names.items():
+            kept = _File(file.flushed)
+            kept.flushed, kept.mtime_ns = file.flushed, file.mtime_ns
+            survivor._names[path] = survivor._flushed_names[path] = kept
+        survivor._ticks = self._ticks
+        return survivor
+
+    def _find(self, path: Path) -> _File:
+        try:
+            return self._names[path]
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
+    def _write(self, file: _File, content: bytes) -> None:
+        file.content = content
+        file.mtime_ns = next(self._ticks)
+
+    def make_directory(self, path: Path) -> None:
+        pass
+
+    def scan(self, path: Path) -> Iterable[FileInfo]:
+        return [
+            FileInfo(name.name, file.mtime_ns, len(file.content))
+            for name, file in self._names.items()
+            if name.parent == path
+        ]
+
+    def read(self, path: Path) -> bytes:
+        return self._find(path).content
+
+    def create(self, path: Path, data: bytes) -> None:
+        if path in self._names:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        file = self._names[path] = _File()
+        self._write(file, data)
+
+    def append(self, path: Path, data: bytes) -> None:
+        file = self._names.setdefault(path, _File())
+        self._write(file, file.content + data)
+
+    def truncate(self, path: Path, size: int) -> None:
+        file = self._find(path)
+        self._write(file, file.content[:size])
+
+    def flush(self, path: Path) -> None:
+        file = self._find(path)
+        file.flushed = file.content
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._names[target] = self._find(source)
+        del self._names[source]
+
+    def remove(self, path: Path) -> None:
+        self._names.pop(path, None)
+
+    def flush_directory(self, path: Path) -> None:
+        names = {name: file for name, file in self._names.items() if name.parent == path}
+        others = {name: f for name, f in self._flushed_names.items() if name.parent != path}
+        self._flushed_names = others | names

@@ -1,0 +1,143 @@
+"""Group commit: whatever waits for the disk is done as one batch."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
+
+import trio
+
+from .errors import store_error
+
+__all__ = ["Done", "Writer", "open_writer"]
+
+J = TypeVar("J")
+
+Done = Callable[[BaseException | None], None]
+"""Called in the Trio thread, once: with None when the job is durable, or with what went wrong."""
+
+Commit = Callable[[Sequence[J]], Sequence[BaseException | None]]
+"""Does a batch of jobs, and says of each how it went."""
+
+
+class Writer(Generic[J]):
+    """Hands jobs to whoever commits them. Jobs are done in the order in which they came."""
+
+    def __init__(self, queue: Callable[[tuple[J, Done]], None]) -> None:
+        self._queue = queue
+
+    def submit(self, job: J, done: Done) -> None:
+        """Never waits. The job is done whatever becomes of who submitted it."""
+        self._queue((job, done))
+
+    async def do(self, job: J) -> None:
+        """Wait until the job is durable; raises `StoreError`. Not torn by cancellation: the wait
+        is a disk write's length, and the answer is worth having.
+        """
+        finished = trio.Event()
+        failures: list[BaseException] = []
+
+        def done(error: BaseException | None) -> None:
+            if error is not None:
+                failures.append(error)
+            finished.set()
+
+        self.submit(job, done)
+        with trio.CancelScope(shield=True):
+            await finished.wait()
+        if failures:
+            raise store_error(failures[0])
+
+
+@asynccontextmanager
+async def open_writer(commit: Commit[J], *, blocking: bool) -> AsyncIterator[Writer[J]]:
+    """In a thread of its own if the disk blocks, else in a task. What was submitted is done before
+    the block is left.
+    """
+    if blocking:
+        async with _threaded(commit) as writer:
+            yield writer
+    else:
+        async with _inline(commit) as writer:
+            yield writer
+
+
+def _deliver(batch: Sequence[tuple[J, Done]], outcomes: Sequence[BaseException | None]) -> None:
+    for (_, done), outcome in zip(batch, outcomes, strict=True):
+        done(outcome)
+
+
+def _run(commit: Commit[J], batch: Sequence[tuple[J, Done]]) -> Sequence[BaseException | None]:
+    try:
+        return commit([job for job, _ in batch])
+    except Exception as error:  # noqa: BLE001 - the door: it goes to all who wait for the batch
+        return [error] * len(batch)
+
+
+@asynccontextmanager
+async def _threaded(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
+    # A dedicated thread: a hop costs a tenth of one to Trio's thread pool.
+    queue: SimpleQueue[tuple[J, Done] | None] = SimpleQueue()
+    token = trio.lowlevel.current_trio_token()
+    finished = trio.Event()
+
+    def work() -> None:
+        while (first := queue.get()) is not None:
+            batch, more = _waiting(queue, first)
+            token.run_sync_soon(_deliver, batch, _run(commit, batch))
+            if not more:
+                break
+        token.run_sync_soon(finished.set)
+
+    Thread(target=work, name="greenroom writer", daemon=True).start()
+    try:
+        yield Writer(queue.put)
+    finally:
+        queue.put(None)
+        with trio.CancelScope(shield=True):
+            await finished.wait()
+
+
+def _waiting(
+    queue: "SimpleQueue[tuple[J, Done] | None]", first: tuple[J, Done]
+) -> tuple[list[tuple[J, Done]], bool]:
+    """All jobs that wait now, and whether there will be more."""
+    batch = [first]
+    while True:
+        try:
+            job = queue.get_nowait()
+        except Empty:
+            return batch, True
+        if job is None:
+            return batch, False
+        batch.append(job)
+
+
+@asynccontextmanager
+async def _inline(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
+    waiting: list[tuple[J, Done]] = []
+    wake = trio.lowlevel.ParkingLot()
+    closing = False
+
+    def queue(job: tuple[J, Done]) -> None:
+        waiting.append(job)
+        wake.unpark()
+
+    async def work() -> None:
+        with trio.CancelScope(shield=True):
+            while waiting or not closing:
+                if waiting:
+                    await trio.lowlevel.checkpoint()
+                    batch, waiting[:] = waiting[:], []
+                    _deliver(batch, _run(commit, batch))
+                else:
+                    await wake.park()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        try:
+            yield Writer(queue)
+        finally:
+            closing = True
+            wake.unpark()
