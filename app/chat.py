@@ -10,10 +10,11 @@ from actors.session.entries import Entry, TurnCancelled, TurnDone, TurnFailed
 from actors.session.messages import CancelTurn, GetSession, SessionNotFound, StartTurn
 
 from . import wire
+from .body import read_body
 from .http_errors import json_response
 from .sessions import checked_workspace
 from .sse import cursor_of, event_stream, frame, kept_alive
-from .wire import BadRequest, decode_body, require
+from .wire import BadRequest, require
 
 __all__ = ["routes"]
 
@@ -26,7 +27,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/chat/start")
     async def start() -> Response:
-        body = decode_body(await request.get_data(as_text=False), wire.StartBody)
+        body = await read_body(wire.StartBody)
         require(body, "session_id")
         session = greenroom.session(body.session_id or "")
         attachments = tuple(body.attachments or ())
@@ -86,9 +87,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def cancel() -> Response:
         stream_id = request.args.get("stream_id")
         if not stream_id and request.method == "POST":
-            stream_id = decode_body(
-                await request.get_data(as_text=False), wire.StreamBody
-            ).stream_id
+            stream_id = (await read_body(wire.StreamBody)).stream_id
         if not stream_id:
             raise BadRequest("stream_id required")
         feed = greenroom.feeds.find(stream_id)

@@ -91,8 +91,12 @@ def _choose_agent(
     agent: str, base_url: str | None, api_key: str | None, model: str | None, local_installed: bool
 ) -> AgentName:
     _one_of("agent", agent, AGENTS)
-    if agent == "openai" or agent == "demo":
-        return agent  # type: ignore[return-value]  # mypy does not narrow a str by ==
+    if agent == "demo":
+        return "demo"
+    if agent == "openai":
+        if not (base_url or api_key):
+            raise ConfigError("the openai agent needs GREENROOM_API_KEY, or --base-url, or both")
+        return "openai"
     # A model file says "local" as clearly as the option does, also when a key lies around in the
     # environment; with a base URL it is that server's name for a model.
     wants_file = model is not None and model.endswith(".gguf") and base_url is None

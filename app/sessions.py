@@ -24,8 +24,9 @@ from actors.session.messages import (
 )
 
 from . import wire
+from .body import read_body, read_bytes
 from .http_errors import json_response
-from .wire import BadRequest, decode_body, require
+from .wire import BadRequest, require
 
 __all__ = ["checked_workspace", "routes"]
 
@@ -84,7 +85,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/new")
     async def new() -> Response:
-        body = await _body(wire.NewBody)
+        body = await read_body(wire.NewBody)
         command = CreateSession(
             workspace=await checked_workspace(body.workspace) or str(await trio.Path.cwd()),
             model=body.model,
@@ -97,34 +98,34 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/import")
     async def import_session() -> Response:
-        command = wire.import_of(await request.get_data(as_text=False))
+        command = wire.import_of(await read_bytes())
         snapshot = await greenroom.new_session().ask(command)
         return json_response({"ok": True, "session": wire.full_session(snapshot)})
 
     @page.post("/api/session/rename")
     async def rename() -> Response:
-        body = await _body(wire.RenameBody)
+        body = await read_body(wire.RenameBody)
         require(body, "session_id", "title")
         snapshot = await _session(greenroom, body.session_id).ask(Rename(body.title or ""))
         return json_response({"session": wire.compact(snapshot)})
 
     @page.post("/api/session/pin")
     async def pin() -> Response:
-        body = await _body(wire.PinBody)
+        body = await read_body(wire.PinBody)
         require(body, "session_id")
         snapshot = await _session(greenroom, body.session_id).ask(Pin(body.pinned))
         return json_response({"ok": True, "session": wire.compact(snapshot)})
 
     @page.post("/api/session/archive")
     async def archive() -> Response:
-        body = await _body(wire.ArchiveBody)
+        body = await read_body(wire.ArchiveBody)
         require(body, "session_id")
         snapshot = await _session(greenroom, body.session_id).ask(Archive(body.archived))
         return json_response({"ok": True, "session": wire.compact(snapshot)})
 
     @page.post("/api/session/update")
     async def update() -> Response:
-        body = await _body(wire.UpdateBody)
+        body = await read_body(wire.UpdateBody)
         require(body, "session_id")
         command = UpdateSession(
             await checked_workspace(body.workspace), body.model, body.model_provider
@@ -134,7 +135,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/draft")
     async def draft() -> Response:
-        body = await _body(wire.DraftBody)
+        body = await read_body(wire.DraftBody)
         require(body, "session_id")
         kept = {"text": body.text[:DRAFT_LENGTH], "files": body.files[:DRAFT_FILES]}
         session = _session(greenroom, body.session_id)
@@ -164,7 +165,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/delete")
     async def delete() -> Response:
-        body = await _body(wire.SessionBody)
+        body = await read_body(wire.SessionBody)
         if not body.session_id:
             raise BadRequest("session_id is required")
         try:
@@ -175,10 +176,6 @@ def routes(greenroom: Greenroom) -> Blueprint:
         return json_response({"ok": True, "state_db_cleanup_failed": False})
 
     return page
-
-
-async def _body(shape: type[wire.B]) -> wire.B:
-    return decode_body(await request.get_data(as_text=False), shape)
 
 
 def _session(greenroom: Greenroom, session_id: str | None) -> Any:
@@ -194,7 +191,7 @@ async def _ask_named(greenroom: Greenroom, missing: str) -> Snapshot:
 
 
 async def _remove_last_turn(greenroom: Greenroom, nothing: str) -> Removed | Response:
-    body = await _body(wire.SessionBody)
+    body = await read_body(wire.SessionBody)
     require(body, "session_id")
     try:
         return await greenroom.session(body.session_id or "").ask(RemoveLastTurn())

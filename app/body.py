@@ -1,0 +1,18 @@
+"""The body of the current request."""
+
+from quart import request
+
+from .wire import B, decode_body
+
+__all__ = ["read_body", "read_bytes"]
+
+
+async def read_bytes() -> bytes:
+    data = await request.get_data(as_text=False)
+    assert isinstance(data, bytes)
+    return data
+
+
+async def read_body(shape: type[B]) -> B:
+    """The body as this shape. Raises `BadRequest`."""
+    return decode_body(await read_bytes(), shape)

