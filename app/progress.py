@@ -35,6 +35,7 @@ async def show_progress(
     told = ""
     while not stopping.is_set():
         now = status()
+        state = now.get("state", "ready")
         text = describe(now, 1 if live else STEP)
         if text != told:
             told = text
@@ -42,8 +43,8 @@ async def show_progress(
                 terminal.write(f"\r\x1b[K{text}")
                 terminal.flush()
             elif text:
-                logger.info("%s", text)
-        if now.get("state", "ready") in DONE:
+                logger.log(logging.WARNING if state == "failed" else logging.INFO, "%s", text)
+        if state in DONE:
             break
         with trio.move_on_after(LOOK_SECONDS):
             await stopping.wait()
