@@ -3,11 +3,12 @@
 import errno
 import logging
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -48,6 +49,7 @@ async def run(config: Config, open_house: OpenHouse) -> int:
     A second signal cuts the settling short. Raises `ConfigError` if it cannot start.
     """
     check_data_dir(config.data_dir)
+    _allow_many_files()
     exit_code = 0
     stopping, serving = trio.Event(), trio.Event()
     async with await _bind(config) as listener:
@@ -91,6 +93,13 @@ async def _serve(
         serving.set()
         _announce(address)
         nursery.start_soon(show_progress, house.agent_status, stopping)
+
+
+def _allow_many_files() -> None:
+    """Each open page is a connection or two, and the usual limit is meant for `select`."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _bind(config: Config) -> trio.SocketListener:

@@ -7,6 +7,7 @@ This is the one place that leans on the internals of Hypercorn (hence the pin, >
   | stock Hypercorn                                                | here                      |
   |----------------------------------------------------------------|---------------------------|
   | idle connections stay open for ever after a Quart-Trio answer  | `Connection._bookkeeping` |
+  | the connection of a client that left is kept for the idle time | `Connection._read_data`   |
   | one reader that stalls blocks the shutdown for ever            | `Writes`                  |
   | streams are not told of the shutdown                           | `stopping`, in `serve`    |
   | a connection that makes the protocol code crash ends the server| `serve_connection`        |
@@ -17,6 +18,7 @@ reading. Whatever streams must write now and then (the SSE keepalive): the write
 """
 
 import logging
+import resource
 import socket
 import struct
 import sys
@@ -52,6 +54,7 @@ Address = tuple[str, int]
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+FILES_FOR_OTHERS = 256
 # Longer than what clients keep their end for (httpx 5 s): a client that reuses a connection while
 # the server closes it loses its request.
 KEEP_ALIVE = 65.0
@@ -72,8 +75,7 @@ async def bind(host: str, port: int) -> trio.SocketListener:
     family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
     sock = trio.socket.socket(family, kind, protocol)
     try:
-        if sys.platform != "win32":  # There it would share the port.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         await sock.bind(address)
         sock.listen(BACKLOG)
         return trio.SocketListener(sock)
@@ -97,6 +99,7 @@ async def serve(
     *,
     stopping: trio.Event,
     settle: Callable[[], Awaitable[object]] = _nothing_to_settle,
+    max_connections: int | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `stopping` is set, in the caller's nursery.
@@ -104,6 +107,9 @@ async def serve(
     Who streams waits for `stopping` too, sends its last event and returns. `settle` runs while
     requests are still answered. After it nothing more is accepted, idle connections are closed,
     and what is still open is cut after a short grace.
+
+    A connection beyond `max_connections` is closed at once; the default leaves some of the files
+    that the process may open to the rest of it, so that no crowd keeps a record from being saved.
 
     Being cancelled instead cuts everything at once. Closes `listener` in any case.
     """
@@ -115,8 +121,15 @@ async def serve(
     state = LifespanState()
     lifespan = Lifespan(wrapped, config, state)
     writes = Writes()
+    room = _room_for_connections() if max_connections is None else max_connections
 
     async def serve_connection(stream: trio.SocketStream) -> None:
+        nonlocal room
+        if room == 0:
+            return  # It is closed by who called us.
+        room -= 1
+        if room == 0:
+            logger.warning("There is no room for more connections")
         connection = Connection(wrapped, config, context, ConnectionState(state), stream, writes)
         try:
             await connection.run()
@@ -125,6 +138,8 @@ async def serve(
         except* Exception as crash:
             # Broad: whatever one client sent must not end the server for the others.
             logger.warning("A connection was dropped: %s", crash, exc_info=_debugging())
+        finally:
+            room += 1
 
     async with listener, trio.open_nursery() as lifespan_nursery:
         await lifespan_nursery.start(lifespan.handle_lifespan)
@@ -155,6 +170,11 @@ async def serve(
         except LifespanTimeoutError:
             logger.warning("The app did not finish its shutdown in time")
         lifespan_nursery.cancel_scope.cancel()
+
+
+def _room_for_connections() -> int:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(allowed - FILES_FOR_OTHERS, 1) if allowed != resource.RLIM_INFINITY else sys.maxsize
 
 
 def _debugging() -> bool:
@@ -218,6 +238,12 @@ class Connection(TCPServer):
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self._socket = stream
         self._writes = writes
+        self._client_left = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._client_left = True
+        await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
@@ -243,7 +269,7 @@ class Connection(TCPServer):
         with trio.CancelScope(shield=True):
             if isinstance(event, Closed):
                 await self._close()
-            else:
+            elif not self._client_left:
                 await super().protocol_send(event)
         if isinstance(event, Closed):
             await self.protocol.handle(event)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 
 import httpx
@@ -295,3 +296,26 @@ async def test_the_key_is_in_no_output_at_any_level(tmp_path):
         assert (await get(f"{server.url}/health")).status_code == 200
         assert await server.stop() == 0
         assert KEY not in server.stdout + server.stderr
+
+
+@pytest.mark.process
+async def test_a_turn_that_runs_is_settled_and_its_reader_told_before_the_end(tmp_path):
+    async with running_server(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as client:
+        made = (await client.post("/api/session/new", json={})).json()
+        session_id = made["session"]["session_id"]
+        prompt = {"session_id": session_id, "message": "Count to a thousand"}
+        stream_id = (await client.post("/api/chat/start", json=prompt)).json()["stream_id"]
+        query = {"stream_id": stream_id}
+        names = []
+        async with client.stream("GET", "/api/chat/stream", params=query, timeout=30) as stream:
+            server.process.send_signal(signal.SIGTERM)
+            async for line in stream.aiter_lines():  # Would raise if it were cut.
+                if line.startswith("event: "):
+                    names.append(line.removeprefix("event: "))
+        assert await server.wait() == 0
+        assert server.stderr == ""
+    assert names[-1] in {"done", "apperror", "cancel"}
+    async with running_server(tmp_path) as server:
+        url = f"{server.url}/api/session?session_id={session_id}"
+        messages = (await get(url)).json()["session"]["messages"]
+        assert [m["content"] for m in messages if m["role"] == "user"] == [prompt["message"]]

@@ -1,13 +1,14 @@
 """What is told while a model is downloaded and loaded."""
 
 import logging
+from typing import Any
 
 import pytest
 import trio
 
 from app.progress import LOOK_SECONDS, describe, show_progress
 
-DOWNLOAD = [
+DOWNLOAD: list[dict[str, Any]] = [
     {"state": "downloading", "progress": 0.0},
     {"state": "downloading", "progress": 0.256},
     {"state": "downloading", "progress": 0.3},

@@ -237,6 +237,27 @@ async def test_stock_hypercorn_still_leaves_idle_connections_open(house, mock_cl
         assert is_open(client)
 
 
+@pytest.mark.parametrize("path", [None, "/", "/stream", "/slow"])
+async def test_the_connection_of_a_client_that_left_is_gone_at_once(house, mock_clock, path):
+    async with serving(house, max_connections=1) as address:
+        for _ in range(3):
+            async with connected(address) as client:
+                if path:
+                    await ask(client, path)
+                    await (read_until(client, b"hello") if path == "/" else house.reached.wait())
+            await wait_all_tasks_blocked()
+        async with connected(address) as client:
+            await ask(client, "/")
+            await read_until(client, b"hello")
+
+
+async def test_stock_hypercorn_still_keeps_the_connection_of_a_client_that_left(house, mock_clock):
+    async with serving_stock(house) as address, connected(address) as client:
+        await client.send_eof()
+        await wait_all_tasks_blocked()
+        assert is_open(client)
+
+
 # Fault 2: a reader that stalls
 
 
@@ -420,6 +441,33 @@ async def test_being_cancelled_cuts_everything_at_once(house, mock_clock):
         await house.reached.wait()
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
+
+
+# How many
+
+
+async def test_a_connection_too_many_is_closed_and_makes_room_for_nobody(house, caplog):
+    async with (
+        serving(house, max_connections=2) as address,
+        connected(address) as first,
+        connected(address) as second,
+    ):
+        for client in (first, second):
+            await ask(client, "/")
+            await read_until(client, b"hello")
+        for _ in range(3):
+            async with connected(address) as third:
+                assert await third.receive_some() == b""
+        await ask(first, "/")
+        await read_until(first, b"hello")
+        await second.aclose()
+        await wait_all_tasks_blocked()
+        async with connected(address) as fourth:
+            await ask(fourth, "/")
+            await read_until(fourth, b"hello")
+    assert [record.getMessage() for record in caplog.records] == 2 * [
+        "There is no room for more connections"
+    ]
 
 
 # What clients may send
