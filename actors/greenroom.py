@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +17,14 @@ from actors.session.agent import Agent
 from actors.session.feeds import Feeds
 from actors.session.messages import CancelTurn, GetSession, SessionNotFound
 from actors.session.record import is_session_id, load, summary
-from actors.stores import Journal, RecordStore, open_journal, open_record_store, own_directory
+from actors.stores import (
+    Disk,
+    Journal,
+    RecordStore,
+    open_journal,
+    open_record_store,
+    own_directory,
+)
 
 __all__ = ["Greenroom", "open_greenroom"]
 
@@ -94,17 +101,20 @@ async def open_greenroom(
     *,
     default_model: str | None = None,
     checkpoint_seconds: float = 15.0,
+    disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
 ) -> AsyncIterator[Greenroom]:
     """Own `data_dir` and run its sessions inside the block, answered by `agent`.
 
-    Raises `DirectoryInUse` if another process owns the directory.
+    Raises `DirectoryInUse` if another process owns the directory. `disk`, `clock` (epoch seconds)
+    and `new_id` are for tests: with a disk of their own nothing is locked, and `data_dir` is but
+    a name.
     """
-    with own_directory(data_dir):
+    with own_directory(data_dir) if disk is None else nullcontext():
         async with (
-            open_record_store(data_dir / "sessions") as store,
-            open_journal(data_dir / "journal") as journal,
+            open_record_store(data_dir / "sessions", disk=disk) as store,
+            open_journal(data_dir / "journal", disk=disk) as journal,
         ):
             house = House(
                 store=store,

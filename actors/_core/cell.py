@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable
 from copy import copy
-from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -49,6 +48,7 @@ class Cell:
         "_passivating",
         "_retiring",
         "_slice_end",
+        "_start_failure",
         "actor",
         "closed",
         "current",
@@ -82,6 +82,7 @@ class Cell:
         self._dead_letters = dead_letters
         self._crashes: tuple[float, ...] = ()
         self._slice_end = 0.0
+        self._start_failure: Exception | None = None
         self._passivating = False
         self._retiring = False
 
@@ -128,8 +129,7 @@ class Cell:
             self.closed = True
             self.lifecycle = Lifecycle.STOPPED
             self._home.left(self, task)
-            reason = f"{self.address} has stopped; sending again is safe"
-            self._return_mail(reason, lambda: ActorStopped(reason))
+            self._return_mail()
 
     def _become(self, lifecycle: Lifecycle) -> None:
         assert lifecycle in LEGAL[self.lifecycle], (self.lifecycle, lifecycle)
@@ -220,13 +220,11 @@ class Cell:
     # -- when it goes wrong -----------------------------------------------------------------
 
     def _never_started(self, error: Exception) -> None:
+        """Whoever waits is told at the end, with those who write until then."""
         self._become(Lifecycle.STOPPED)
-        reason = f"{self.address} could not start: {error!r}"
-        if isinstance(error, Rejected):
-            self._return_mail(reason, partial(copy, error))
-        else:
+        self._start_failure = error
+        if not isinstance(error, Rejected):
             log.error("%s could not start", self.address, exc_info=error)
-            self._return_mail(reason, lambda: _caused(ActorCrashed(reason), error))
 
     def _crashed(self, error: Exception) -> None:
         if self.lifecycle is not Lifecycle.RUNNING:  # a child, while the incarnation was ending
@@ -243,13 +241,22 @@ class Cell:
             self._become(Lifecycle.STOPPED)
             log.error("%s crashed too often and was stopped", self.address, exc_info=error)
 
-    def _return_mail(self, reason: str, fresh_error: Callable[[], Exception]) -> None:
-        """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
+    def _return_mail(self) -> None:
         for envelope in self.mailbox.drain():
+            error = self._farewell()
             if envelope.waiter is None:
-                letter = DeadLetter(self.address, envelope.message, reason)
+                letter = DeadLetter(self.address, envelope.message, str(error))
                 self._dead_letters.report(letter)
-            envelope.fail(fresh_error())
+            envelope.fail(error)
+
+    def _farewell(self) -> Exception:
+        """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
+        failure = self._start_failure
+        if failure is None:
+            return ActorStopped(f"{self.address} has stopped; sending again is safe")
+        if isinstance(failure, Rejected):
+            return copy(failure)
+        return _caused(ActorCrashed(f"{self.address} could not start: {failure!r}"), failure)
 
 
 class _Context:

@@ -1,0 +1,1 @@
+"""Public fakes and fault injectors, for users' tests as for ours."""
