@@ -1,0 +1,45 @@
+"""What answers: a provider, a model on this machine, or a script."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from actors.session.agent import Agent
+
+from ..config import Config
+from .demo import DemoAgent
+from .local import open_local_agent
+from .openai import OpenAIAgent, open_client
+
+__all__ = ["OpenedAgent", "open_agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedAgent:
+    """`status` says whether it can answer: state (downloading, checking, loading, ready, failed),
+    progress from 0 to 1 or None, and detail, a sentence. `model` is None if the provider chooses.
+    """
+
+    agent: Agent
+    name: str
+    model: str | None
+    status: Callable[[], dict[str, object]]
+
+
+@asynccontextmanager
+async def open_agent(config: Config) -> AsyncIterator[OpenedAgent]:
+    """The agent that was chosen, for as long as the block lasts."""
+    if config.agent == "demo":
+        yield OpenedAgent(DemoAgent(), "demo", None, _ready("The demo agent answers by a script"))
+    elif config.agent == "openai":
+        async with open_client(config.base_url, config.api_key) as client:
+            agent = OpenAIAgent(client, config.model)
+            where = f"Answers come from {client.base_url.host}"
+            yield OpenedAgent(agent, "openai", config.model, _ready(where))
+    else:
+        async with open_local_agent(config.data_dir, config.model) as local:
+            yield OpenedAgent(local, "local", local.model, local.status)
+
+
+def _ready(detail: str) -> Callable[[], dict[str, object]]:
+    return lambda: {"state": "ready", "progress": None, "detail": detail}

@@ -1,0 +1,76 @@
+"""The chunks of a streamed chat completion. Pure."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from actors.session.agent import AgentEvent, ReasoningDelta, TextDelta, Usage
+
+from .provider_errors import agent_error, malformed
+
+__all__ = ["Chunk", "decode_chunk", "events_of"]
+
+
+class Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class Choice(msgspec.Struct):
+    delta: Delta | None = None
+    finish_reason: str | None = None
+
+
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class UsageBlock(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    cost: float | None = None
+
+
+class Chunk(msgspec.Struct):
+    """What we read of a chunk; whatever else is in it is ignored."""
+
+    choices: list[Choice] | None = None
+    usage: UsageBlock | None = None
+    model: str | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def finished(self) -> bool:
+        return any(choice.finish_reason for choice in self.choices or ())
+
+
+def decode_chunk(data: str, secret: str | None = None) -> Chunk:
+    """Raises `AgentError` for an error that is reported in the stream, and for nonsense."""
+    try:
+        chunk = msgspec.json.decode(data, type=Chunk)
+        if chunk.error and bytes(chunk.error) != b"null":
+            raise agent_error(None, msgspec.json.decode(chunk.error), secret)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise malformed(str(error)) from error
+    return chunk
+
+
+def events_of(chunk: Chunk) -> Iterator[AgentEvent]:
+    for choice in chunk.choices or ():
+        delta = choice.delta or Delta()
+        thought = delta.reasoning_content or delta.reasoning
+        if thought:
+            yield ReasoningDelta(thought)
+        if delta.content:
+            yield TextDelta(delta.content)
+    if chunk.usage is not None:
+        details = chunk.usage.prompt_tokens_details or PromptDetails()
+        yield Usage(
+            input_tokens=chunk.usage.prompt_tokens or 0,
+            output_tokens=chunk.usage.completion_tokens or 0,
+            cache_read_tokens=details.cached_tokens or 0,
+            cost=chunk.usage.cost,
+            model=chunk.model,
+        )

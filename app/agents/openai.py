@@ -1,0 +1,194 @@
+"""Any endpoint that speaks OpenAI's chat completions."""
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+from httpx_sse import EventSource, SSEError, aconnect_sse
+
+from actors.session.agent import AgentError, AgentTurn, Emit
+
+from .chunks import Chunk, decode_chunk, events_of
+from .provider_errors import agent_error, cut_off, malformed, timed_out, unreachable
+
+__all__ = ["OpenAIAgent", "open_client"]
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+CONNECT_SECONDS = 15.0
+READ_SECONDS = 300.0  # between two chunks: a large prompt takes its time
+ERROR_BODY = 16 * 1024
+RETRIES = 2
+RETRIED = frozenset({429, 502, 503, 504})
+LONGEST_WAIT = 10.0
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@asynccontextmanager
+async def open_client(
+    base_url: str | None, api_key: str | None, *, read_seconds: float = READ_SECONDS
+) -> AsyncIterator[httpx.AsyncClient]:
+    """One client for all turns: no limit but the provider's own. The key is in no other place
+    than the header that carries it.
+    """
+    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    async with httpx.AsyncClient(
+        base_url=base_url or DEFAULT_BASE_URL,
+        headers=headers,
+        timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+    ) as client:
+        yield client
+
+
+class OpenAIAgent:
+    """Streams one chat completion for each turn. Cancelling the turn closes its connection."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        model: str | None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        sleep: Sleep = trio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._model = model
+        self._options = dict(options or {})
+        self._sleep = sleep
+        self._jitter = jitter
+        self._with_usage = True  # until the endpoint refuses the option
+
+    async def __call__(self, turn: AgentTurn, emit: Emit) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._stream(await self._body(turn), emit)
+                return
+            except _TryAgain as failure:
+                if attempt > RETRIES and not failure.at_once:
+                    raise failure.error from None
+                if not failure.at_once:
+                    await self._sleep(self._pause(attempt, failure.after))
+
+    def _pause(self, attempt: int, asked: float | None) -> float:
+        backoff = 0.5 * 2 ** (attempt - 1) * (1 + self._jitter())
+        return min(LONGEST_WAIT, backoff if asked is None else asked)
+
+    async def _body(self, turn: AgentTurn) -> dict[str, Any]:
+        model = turn.model or self._model
+        if model is None:
+            model = self._model = await self._first_model()
+        body = {"model": model, "messages": list(turn.messages), "stream": True, **self._options}
+        if self._with_usage:
+            body["stream_options"] = {"include_usage": True}
+        return body
+
+    async def _first_model(self) -> str:
+        """Nobody named a model: take the endpoint's first."""
+        try:
+            response = await self._client.get("models")
+            models = response.raise_for_status().json()["data"]
+            return str(models[0]["id"])
+        except httpx.HTTPStatusError as error:
+            raise agent_error(error.response.status_code, error.response.text) from error
+        except httpx.TimeoutException as error:
+            raise timed_out() from error
+        except httpx.HTTPError as error:
+            raise unreachable(str(error)) from error
+        except (ValueError, LookupError, TypeError) as error:
+            hint = "Name one with --model."
+            raise AgentError("model_not_found", "No model was chosen.", hint=hint) from error
+
+    async def _stream(self, body: dict[str, Any], emit: Emit) -> None:
+        begun = False
+        try:
+            async with aconnect_sse(self._client, "POST", "chat/completions", json=body) as source:
+                await self._check(source.response)
+                async with aclosing(self._chunks(source)) as chunks:
+                    async for chunk in chunks:
+                        for event in events_of(chunk):
+                            begun = True
+                            await emit(event)
+        except httpx.ConnectError as error:
+            raise _TryAgain(unreachable(str(error))) from error
+        except httpx.TimeoutException as error:
+            raise timed_out() from error
+        except httpx.TransportError as error:
+            raise cut_off() if begun else unreachable(str(error)) from error
+        except SSEError as error:
+            raise malformed("not an event stream") from error
+
+    async def _chunks(self, source: EventSource) -> AsyncGenerator[Chunk, None]:
+        """All chunks up to the last one. An end without a finish is a cut."""
+        finished = False
+        async with aclosing(source.aiter_sse()) as events:
+            async for event in events:
+                if event.data == "[DONE]":
+                    return
+                if event.data:
+                    chunk = decode_chunk(event.data, self._secret)
+                    finished = finished or chunk.finished
+                    yield chunk
+        if not finished:
+            raise cut_off()
+
+    async def _check(self, response: httpx.Response) -> None:
+        """Raise what an answer that is an error means."""
+        if response.status_code == 200:
+            return
+        said = await _read_some(response)
+        if response.status_code == 400 and self._with_usage and b"stream_options" in said:
+            self._with_usage = False
+            raise _TryAgain(malformed("no usage"), at_once=True)
+        error = agent_error(response.status_code, _decoded(said), self._secret)
+        if response.status_code in RETRIED and error.type != "quota_exhausted":
+            raise _TryAgain(error, after=_seconds(response.headers.get("Retry-After")))
+        raise error
+
+    @property
+    def _secret(self) -> str | None:
+        header: str = self._client.headers.get("Authorization", "")
+        return header.removeprefix("Bearer ") or None
+
+
+class _TryAgain(Exception):
+    """Nothing was shown yet, and it may go better next time."""
+
+    def __init__(
+        self, error: AgentError, *, after: float | None = None, at_once: bool = False
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after = after
+        self.at_once = at_once
+
+
+async def _read_some(response: httpx.Response) -> bytes:
+    said = b""
+    async with aclosing(response.aiter_bytes()) as parts:  # type: ignore[type-var]
+        async for part in parts:
+            said += part
+            if len(said) >= ERROR_BODY:
+                break
+    return said[:ERROR_BODY]
+
+
+def _decoded(said: bytes) -> object:
+    try:
+        return msgspec.json.decode(said)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return said.decode(errors="replace")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
