@@ -4,6 +4,7 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 
 from tests.app.client import open_client
 from tests.app.process import COMMAND, running_server
@@ -123,9 +124,15 @@ async def test_a_blank_message_is_refused_and_changes_nothing(client):
 
 
 async def test_an_oversize_body_is_413_and_the_server_goes_on(client):
-    answer = await client.http.post("/api/session/new", content=b"x" * (21 * 1024 * 1024))
-    assert answer.status_code == 413
-    assert answer.json()["error"].startswith("Request body too large")
+    stream = await trio.open_tcp_stream(client.http.base_url.host, client.http.base_url.port)
+    async with stream:
+        head = f"POST /api/session/new HTTP/1.1\r\nHost: x\r\nContent-Length: {21 << 20}\r\n\r\n"
+        await stream.send_all(head.encode())
+        answer = await stream.receive_some(65536)
+        assert answer.startswith(b"HTTP/1.1 413")
+        while b"}" not in answer:
+            answer += await stream.receive_some(65536)
+        assert b"Request body too large (22020096 bytes, max 20971520)" in answer
     assert await client.new()
 
 
