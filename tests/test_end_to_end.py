@@ -1,0 +1,162 @@
+"""The main job with the real llama.cpp server and a real model. Nothing is faked here."""
+
+import os
+import subprocess
+import sys
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import platformdirs
+import pytest
+import trio
+
+from app.agents.model_file import DEFAULT_MODEL, fetch_model
+from tests.app.client import open_client, text_of
+from tests.app.process import ROOT, running_server
+
+pytestmark = [pytest.mark.process, pytest.mark.model, pytest.mark.timeout(600)]
+
+LONG = "Tell me a long story about a sailor and the sea."
+KEY = "a-key-for-the-test"
+GUARD = 120  # seconds: a busy machine may take its time
+
+
+def cache() -> Path:
+    return Path(
+        os.environ.get("GREENROOM_TEST_CACHE") or platformdirs.user_cache_dir("greenroom-tests")
+    )
+
+
+@asynccontextmanager
+async def model_server():
+    """llama.cpp's server with the default model, and a client that may look at its slots."""
+    file = await fetch_model(cache(), lambda state, share: None)
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "app.agents.llama_server", str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        await process.stdin.send_all(f"{KEY}\n".encode())
+        with trio.fail_after(GUARD):
+            address = (await process.stdout.receive_some(1024)).decode().strip()
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=GUARD) as http:
+            yield http
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def answering(http):
+    """How many answers the model server is working on."""
+    return sum(slot["is_processing"] for slot in (await http.get("/slots")).json())
+
+
+@asynccontextmanager
+async def greenroom(data_dir, *arguments, **options):
+    async with (
+        running_server(data_dir, *arguments, **options) as server,
+        open_client(server.url) as client,
+    ):
+        client.server = server
+        yield client
+
+
+async def read_some(events, least):
+    """Follow a stream until so many events with text have come."""
+    seen = []
+    with trio.fail_after(GUARD):
+        async for event in events:
+            seen.append(event)
+            if sum(event.name == "token" for event in seen) >= least:
+                return seen
+    raise AssertionError(f"the answer ended too early: {seen}")
+
+
+async def test_stream_stop_continue_kill_and_come_back_with_every_byte(tmp_path):
+    async with model_server() as model:
+        arguments = ("--agent", "openai", "--base-url", str(model.base_url.join("/v1")))
+        env = {"GREENROOM_API_KEY": KEY}
+
+        async with greenroom(tmp_path, *arguments, env=env) as client:
+            session_id = await client.new()
+            stopped = await client.start(session_id, LONG)
+            async with aclosing(client.follow(stopped)) as events:
+                first = await read_some(events, 5)
+                assert await answering(model) == 1
+                assert await client.cancel(stopped) is True
+                first += [event async for event in events]
+            assert first[-1].name == "cancel"
+            with trio.fail_after(10):  # it would have gone on for far longer
+                while await answering(model):  # noqa: ASYNC110 - another process, not ours
+                    await trio.sleep(0.05)
+
+            continued = await client.start(session_id, "Go on with the story.")
+            async with aclosing(client.follow(continued)) as events:
+                second = await read_some(events, 5)
+                await client.server.kill()
+
+        async with greenroom(tmp_path, *arguments, env=env) as client:
+            session = await client.session(session_id)
+            assert session["active_stream_id"] is None
+            rows = session["messages"]
+            assert [row["role"] for row in rows] == ["user", "assistant", "assistant"] * 2
+            assert [rows[0]["content"], rows[3]["content"]] == [LONG, "Go on with the story."]
+            assert rows[1]["content"] == text_of(first)
+            assert rows[4]["content"].startswith(text_of(second))
+            missed = await client.events(continued, after_seq=second[-1].seq)
+            assert rows[4]["content"] == text_of([*second, *missed])
+            assert [event.seq for event in missed] == list(
+                range(second[-1].seq + 1, second[-1].seq + 1 + len(missed))
+            )
+            assert (missed[-1].name, missed[-1].data["type"]) == ("apperror", "interrupted")
+
+            whole = await client.events(await client.start(session_id, "Say hello."))
+            assert whole[-1].name == "stream_end"
+            usage = await client.get("/api/session/usage", session_id=session_id)
+            assert usage["output_tokens"] > 0
+            assert (await client.session(session_id))["messages"][-1]["content"] == text_of(whole)
+
+
+async def test_the_local_agent_fetches_its_model_answers_and_leaves_no_orphan(tmp_path):
+    async with greenroom(tmp_path, "--agent", "local") as client:
+        session_id = await client.new()
+        stream_id = await client.start(session_id, LONG)  # waits while the model is fetched
+        async with aclosing(client.follow(stream_id)) as events:
+            seen = await read_some(events, 5)
+            assert (await client.get("/health"))["agent"]["state"] == "ready"
+            file = tmp_path / "models" / DEFAULT_MODEL.name
+            assert file.stat().st_size == DEFAULT_MODEL.size
+            assert [path.name for path in file.parent.iterdir()] == [file.name]
+            children = children_of(client.server.pid)
+            assert len(children) == 1
+            await client.server.kill()
+        with trio.fail_after(30):
+            while any(is_alive(pid) for pid in children):  # noqa: ASYNC110 - likewise
+                await trio.sleep(0.05)
+    async with greenroom(tmp_path, "--agent", "local") as client:
+        rows = (await client.session(session_id))["messages"]
+        assert rows[1]["content"].startswith(text_of(seen))
+        events = await client.events(await client.start(session_id, "Say hello."))
+        assert events[-1].name == "stream_end"
+        children = children_of(client.server.pid)
+        assert await client.server.stop() == 0
+        assert not any(is_alive(pid) for pid in children)
+
+
+def children_of(pid):
+    lists = Path(f"/proc/{pid}/task").glob("*/children")  # a thread may have started them
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
+def is_alive(pid):
+    """Running: not gone, and no zombie that waits for whoever adopted it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
