@@ -1,0 +1,115 @@
+"""The house: which room may import which. A new arrow is a new line here, and is argued for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+CORE = {"actors._core"}
+KIND = {"actors", "actors.stores"}
+# Room -> the rooms it may import, besides itself. The longest name that fits is a module's room.
+ROOMS: dict[str, set[str]] = {
+    "actors._core": set(),
+    "actors.stores": set(),
+    "actors.index.messages": {"actors"},
+    "actors.index": KIND | {"actors.index.messages"},
+    "actors.session": KIND | {"actors.index.messages"},
+    "actors.greenroom": KIND | {"actors.index", "actors.index.messages", "actors.session"},
+    "actors.testing": KIND | {"actors.index", "actors.session", "actors.greenroom"},
+    "actors": CORE,  # the face
+    "app": KIND | {"actors.index.messages", "actors.session", "actors.greenroom"},
+}
+# Who else may be imported, by whom.
+OUTSIDE: dict[str, tuple[str, ...]] = {
+    "quart": ("app",),
+    "quart_trio": ("app",),
+    "hypercorn": ("app.server",),
+    "werkzeug": ("app.http_errors",),
+    "httpx": ("app.agents",),
+    "httpx_sse": ("app.agents",),
+    "click": ("app.cli", "app.run"),
+    "xllamacpp": ("app.agents.llama_server",),
+}
+# No clock, no task, no web: these are plain functions and data.
+PURE = (
+    "actors._core.lifecycle",
+    "actors._core.restart",
+    "actors.index.messages",
+    "actors.index.rows",
+    "actors.session.answer",
+    "actors.session.entries",
+    "actors.session.messages",
+    "actors.session.record",
+    "actors.session.state",
+    "actors.session.transcript",
+    "actors.stores.frames",
+    "app.agents.chunks",
+    "app.agents.provider_errors",
+    "app.config",
+    "app.wire",
+)
+
+
+def modules():
+    for top in ("actors", "app"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name, path):
+    """Every module that is imported, also under TYPE_CHECKING and inside functions."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in NAMES else base
+
+
+MODULES = dict(modules())
+NAMES = set(MODULES)
+
+
+def within(name, room):
+    return name == room or name.startswith(room + ".")
+
+
+def room_of(name):
+    fitting = [room for room in ROOMS if within(name, room)]
+    return max(fitting, key=len) if fitting else None
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_module_imports_only_what_its_room_may(name):
+    room = room_of(name)
+    assert room is not None, f"{name} has no room: name one in ROOMS"
+    assert room != "actors" or name == "actors", f"{name} lies in the hall: name a room for it"
+    for imported in imports(name, MODULES[name]):
+        top = imported.split(".")[0]
+        if top in ("actors", "app"):
+            other = room_of(imported)
+            assert other == room or other in ROOMS[room], f"{name} imports {imported}"
+        elif top in OUTSIDE:
+            assert any(within(name, who) for who in OUTSIDE[top]), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_know_neither_trio_nor_the_web(name):
+    tops = {imported.split(".")[0] for imported in imports(name, MODULES[name])}
+    assert not tops & {"trio", "quart", "quart_trio", "httpx", "time", "random", "secrets"}
+
+
+def test_the_face_is_all_that_is_public_of_the_core():
+    import actors
+
+    assert sorted(actors.__all__) == actors.__all__
+    assert all(hasattr(actors, name) for name in actors.__all__)
