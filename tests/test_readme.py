@@ -14,7 +14,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), 
 
 @pytest.mark.parametrize(
     ("program", "printed"),
-    zip(PROGRAMS, ("assistant hello from the wings", "3"), strict=True),
+    [*zip(PROGRAMS, ("assistant hello from the wings", "3"), strict=True)],
     ids=("a greenroom of your own", "an actor of your own"),
 )
 def test_the_programs_in_the_readme_run(program, printed, tmp_path):
