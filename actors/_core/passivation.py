@@ -10,6 +10,8 @@ from .cell import Cell
 
 __all__ = ["Passivation"]
 
+LOOK_AGAIN = 0.05  # seconds, at the earliest, after an actor that was busy or refused
+
 
 class Passivation:
     """One task for all cells, asleep until the earliest of them may have become idle.
@@ -49,5 +51,5 @@ class Passivation:
             due = cell.idle_since + cell.kind.idle_after
             if due <= now:
                 cell.passivate()
-                due = now + cell.kind.idle_after  # it may have refused, or mail may come
+                due = now + max(cell.kind.idle_after, LOOK_AGAIN)  # it may have refused
             self._push(due, cell)

@@ -128,7 +128,8 @@ async def open_system(
     wrapped in a group.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with trio.open_nursery() as outside:
+        nursery = await outside.start(_shielded_nursery)
         system = System(kinds, nursery, DeadLetters(on_dead_letter))
         try:
             yield system
@@ -140,3 +141,13 @@ async def open_system(
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _shielded_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Where the actors live. Cancelling the block reaches its body, not them: they are to end in
+    order, and by the deadline.
+    """
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()

@@ -56,7 +56,8 @@ class Client:
             aclosing(source.aiter_sse()) as events,
         ):
             async for event in events:
-                yield Event(event.id, event.event, json.loads(event.data))
+                if event.data:  # a comment comes as an event without any
+                    yield Event(event.id, event.event, json.loads(event.data))
 
     async def events(self, stream_id: str, headers=None, **params) -> list[Event]:
         with trio.fail_after(60):
