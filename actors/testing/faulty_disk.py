@@ -1,0 +1,73 @@
+"""A disk that fails where the test says."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from actors.stores import Disk, FileInfo
+
+__all__ = ["FaultyDisk"]
+
+
+class FaultyDisk:
+    """Wraps a disk, and counts its operations from 1 in `trace`. `fail` decides about each, by
+    its number and name; what fails raises `code` and does nothing.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        fail: Callable[[int, str], bool] = lambda number, name: False,
+        code: int = errno.ENOSPC,
+    ) -> None:
+        self.disk = disk
+        self.fail = fail
+        self.code = code
+        self.trace: list[str] = []
+        self.blocking = disk.blocking
+
+    def _pass(self, name: str) -> None:
+        self.trace.append(name)
+        if self.fail(len(self.trace), name):
+            raise OSError(self.code, os.strerror(self.code))
+
+    def make_directory(self, path: Path) -> None:
+        self._pass("make_directory")
+        self.disk.make_directory(path)
+
+    def scan(self, path: Path) -> Iterable[FileInfo]:
+        self._pass("scan")
+        return self.disk.scan(path)
+
+    def read(self, path: Path) -> bytes:
+        self._pass("read")
+        return self.disk.read(path)
+
+    def create(self, path: Path, data: bytes) -> None:
+        self._pass("create")
+        self.disk.create(path, data)
+
+    def append(self, path: Path, data: bytes) -> None:
+        self._pass("append")
+        self.disk.append(path, data)
+
+    def truncate(self, path: Path, size: int) -> None:
+        self._pass("truncate")
+        self.disk.truncate(path, size)
+
+    def flush(self, path: Path) -> None:
+        self._pass("flush")
+        self.disk.flush(path)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._pass("replace")
+        self.disk.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._pass("remove")
+        self.disk.remove(path)
+
+    def flush_directory(self, path: Path) -> None:
+        self._pass("flush_directory")
+        self.disk.flush_directory(path)
