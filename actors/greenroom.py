@@ -86,7 +86,7 @@ class Greenroom:
                 if session_id is not None:
                     await self.session(session_id).ask(GetSession())
             except Rejected as error:
-                log.warning("session %s: %s", session_id, error or type(error).__name__)
+                log.warning("session %s: %s", session_id, str(error) or type(error).__name__)
             self._journal.settle(turn_id)  # harmless if the session has done so
 
 

@@ -8,7 +8,7 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from actors import ActorCrashed, ActorError, ActorStopped, MailboxFull
-from actors.index.messages import PinLimit
+from actors.index.messages import IndexUnavailable, PinLimit
 from actors.session.messages import (
     BlankMessage,
     NothingToRemove,
@@ -41,6 +41,7 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     NothingToRemove: (200, None),
     RecordDamaged: (500, None),
     ShuttingDown: (503, None),
+    IndexUnavailable: (503, None),
     MailboxFull: (503, "This session is too busy; try again in a moment"),
     ActorStopped: (503, "Try again in a moment"),
     ActorCrashed: (500, "Internal server error"),

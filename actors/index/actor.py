@@ -10,6 +10,7 @@ from actors import Actor, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
 from .messages import (
+    IndexUnavailable,
     IndexWritten,
     ListRows,
     PinLimit,
@@ -51,6 +52,12 @@ class Index(Actor):
         self._listed: Sequence[Row] | None = None
 
     async def on_start(self) -> None:
+        try:
+            await self._open()
+        except StoreError as error:
+            raise IndexUnavailable(str(error)) from error
+
+    async def _open(self) -> None:
         infos = {info.name: info for info in await self._store.scan()}
         written = infos.pop(INDEX, None)
         files = {name: info for name, info in infos.items() if not name.startswith("_")}

@@ -6,7 +6,16 @@ from typing import Any
 
 from actors import Message, Rejected
 
-__all__ = ["ListRows", "PinLimit", "ReservePin", "Row", "RowChanged", "RowRemoved", "RowsFound"]
+__all__ = [
+    "IndexUnavailable",
+    "ListRows",
+    "PinLimit",
+    "ReservePin",
+    "Row",
+    "RowChanged",
+    "RowRemoved",
+    "RowsFound",
+]
 
 Row = Mapping[str, Any]
 
@@ -48,6 +57,10 @@ class ReservePin(Message[None]):
     """
 
     session_id: str
+
+
+class IndexUnavailable(Rejected):
+    """The disk could not be read. Ask again when it can: the list is made from the records."""
 
 
 class PinLimit(Rejected):

@@ -115,11 +115,13 @@ class Session(Actor):
         self._index = self.context.refer("index", "main")
         try:
             self._record = load(self._key, await self._house.store.load(self._key))
+            self._on_disk = True
+            if self._record.busy:
+                await self._recover(self._record)
         except RecordNotFound:
             return
-        self._on_disk = True
-        if self._record.busy:
-            await self._recover(self._record)
+        except StoreError as error:
+            raise _storage_failed(error) from error
 
     async def receive(self, message: Message[Any]) -> object:
         if type(message) in STOPS_TURN:

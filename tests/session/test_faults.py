@@ -1,0 +1,193 @@
+"""A session when the disk is full, at every place."""
+
+import errno
+from contextlib import suppress
+
+import pytest
+import trio
+
+from actors.session.entries import TERMINAL, StreamEnded, TextDelta, TurnFailed
+from actors.session.messages import (
+    DeleteSession,
+    GetSession,
+    RemoveLastTurn,
+    Rename,
+    StartTurn,
+    StorageFailed,
+)
+from actors.stores import MemoryDisk, StoreError
+from actors.testing.faulty_disk import FaultyDisk
+
+
+class Fault:
+    """Fails every write while it is on."""
+
+    def __init__(self):
+        self.on = False
+
+    def __call__(self, number, name):
+        return self.on and name not in ("read", "scan")
+
+
+@pytest.fixture
+def fault():
+    return Fault()
+
+
+@pytest.fixture
+async def full_room(open_room, fault):
+    async with open_room(FaultyDisk(MemoryDisk(), fault)) as room:
+        yield room
+
+
+async def test_a_start_on_a_full_disk_is_refused_and_works_once_there_is_room(full_room, fault):
+    session = await full_room.new(keep=True, title="Mine")
+    before = await full_room.record()
+    fault.on = True
+    for command in (StartTurn("go"), Rename("x"), DeleteSession()):
+        with pytest.raises(StorageFailed) as refusal:
+            await session.ask(command)
+        assert refusal.value.full
+    assert await full_room.record() == before
+    fault.on = False
+    turn_id, agent = await full_room.start("go")
+    await agent.say("ok")
+    agent.finish()
+    assert isinstance((await full_room.events(turn_id))[-1].event, StreamEnded)
+
+
+async def test_a_disk_that_fills_during_an_answer_ends_it_and_loses_nothing(
+    full_room, fault, open_room, autojump_clock
+):
+    session = await full_room.new()
+    turn_id, agent = await full_room.start("go")
+    await agent.say("shown")
+    reader = full_room.greenroom.feeds.read(turn_id)
+    shown = []
+    while not any(isinstance(entry.event, TextDelta) for entry in shown):
+        shown += await reader.next()
+    fault.on = True
+    await agent.say(" and lost")
+    while batch := await reader.next():
+        shown += batch
+    assert isinstance(shown[-1].event, TurnFailed)
+    assert shown[-1].event.kind == "storage"
+    assert sum(isinstance(entry.event, TERMINAL) for entry in shown) == 1
+    rows = (await full_room.record()).messages
+    assert rows[0]["content"] == "go"
+    assert rows[1]["content"].startswith("shown")
+    with pytest.raises(StorageFailed):
+        await session.ask(StartTurn("more"))
+    fault.on = False
+    await trio.sleep(10)  # it saves itself as soon as there is room
+    async with open_room(full_room.disk.disk.crash()) as after:
+        assert (await after.record()).messages == rows
+        assert not (await after.record()).busy
+
+
+async def test_a_disk_that_is_full_at_the_end_of_an_answer_keeps_it_in_memory(
+    full_room, fault, open_room, autojump_clock
+):
+    await full_room.new()
+    turn_id, agent = await full_room.start("go")
+    await agent.say("whole")
+    reader = full_room.greenroom.feeds.read(turn_id)
+    while not any(isinstance(entry.event, TextDelta) for entry in await reader.next()):
+        pass
+    fault.on = True
+    agent.finish()
+    last = []
+    while batch := await reader.next():
+        last = batch
+    assert last[-1].event.kind == "storage"
+    rows = (await full_room.record()).messages
+    assert [row["content"] for row in rows] == ["go", "whole"]
+    await trio.sleep(1000)  # never put away before it is saved
+    assert (await full_room.record()).messages == rows
+    fault.on = False
+    await trio.sleep(10)
+    async with open_room(full_room.disk.disk.crash()) as after:
+        assert (await after.record()).messages == rows
+
+
+async def scenario(room):
+    """What a user does, and what was acknowledged."""
+    acknowledged = []
+    session = await room.new()
+    for prompt in ("one", "two"):
+        turn_id, agent = await room.start(prompt)
+        acknowledged.append(prompt)
+        await agent.say(f"answer {prompt}")
+        agent.finish()
+        await room.events(turn_id)
+    await session.ask(Rename("Mine"))
+    acknowledged.append("renamed")
+    removed = await session.ask(RemoveLastTurn())
+    assert removed.text == "two"
+    acknowledged.append("undone")
+    return acknowledged
+
+
+async def length_of_scenario(open_room):
+    disk = FaultyDisk(MemoryDisk())
+    async with open_room(disk) as room:
+        await scenario(room)
+    return len(disk.trace)
+
+
+async def test_after_a_fault_at_any_operation_the_next_request_works(open_room, autojump_clock):
+    for code in (errno.ENOSPC, errno.EIO):
+        for n in range(1, await length_of_scenario(open_room) + 1):
+            disk = FaultyDisk(MemoryDisk(), lambda number, name, n=n: number == n, code)
+            try:
+                async with open_room(disk) as room:
+                    with trio.move_on_after(3600), suppress(StorageFailed):
+                        await scenario(room)
+                    disk.fail = lambda number, name: False
+                    await trio.sleep(60)
+                    session = await room.new("probe", keep=True, title="p")
+                    assert (await session.ask(GetSession())).record.title == "p"
+                    turn_id, agent = await room.start("again", "probe")
+                    await agent.say("fine")
+                    agent.finish()
+                    entries = await room.events(turn_id)
+                    assert isinstance(entries[-1].event, StreamEnded), n
+            except* StoreError:  # it could not even be opened
+                assert disk.trace[-1] in ("make_directory", "scan", "read"), (n, disk.trace)
+
+
+async def test_after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_there(
+    open_room, autojump_clock
+):
+    for n in range(1, await length_of_scenario(open_room) + 1):
+        memory, cut, acknowledged = MemoryDisk(), [], []
+
+        def fail(number, name, n=n, memory=memory, cut=cut, acknowledged=acknowledged):
+            if number == n:
+                cut.append((memory.crash(), list(acknowledged)))
+            return False
+
+        async with open_room(FaultyDisk(memory, fail)) as room:
+            session = await room.new()
+            for prompt in ("one", "two"):
+                turn_id, agent = await room.start(prompt)
+                acknowledged.append(prompt)
+                await agent.say(f"answer {prompt}")
+                agent.finish()
+                await room.events(turn_id)
+            await session.ask(RemoveLastTurn())
+            acknowledged.append("undone")
+        if not cut:
+            continue  # this run took fewer operations: it wrote more at once
+        survivor, known = cut[0]
+        async with open_room(survivor) as after:
+            if not known:
+                continue
+            record = await after.record()
+            prompts = [row["content"] for row in record.messages if row["role"] == "user"]
+            assert not record.busy
+            assert len(prompts) == len(set(prompts)), n
+            if "undone" in known:
+                assert prompts == ["one"], n
+            else:
+                assert prompts[: len(known)] == known or prompts == ["one"], (n, prompts)
