@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from copy import copy
+from math import inf
 from typing import Any, Protocol
 
 import trio
@@ -113,17 +114,28 @@ class Cell:
     # -- the life ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """One lap for each incarnation."""
+        """One lap for each incarnation: an actor object, and the nursery of its tasks.
+
+        An idle actor's memory is mostly the frames between here and where it waits: few.
+        """
         task = trio.lowlevel.current_task()
         self._home.entered(self, task)
         try:
             while True:
-                await self._incarnate()
-                if self.lifecycle is Lifecycle.STOPPED:
+                self._passivating = False
+                try:
+                    async with trio.open_nursery() as self.nursery:
+                        actor = self.actor = await self._start()
+                        if actor is not None:
+                            crash = await self._handle_mail(actor)
+                            await self._stop(actor, crash)
+                        self.nursery.cancel_scope.cancel()
+                except Exception as error:  # noqa: BLE001 - the door: a child's crash is the actor's
+                    self._crashed(error)
+                finally:
+                    self.actor = self.nursery = self.current = None
+                if not self._goes_on():
                     break
-                if self.lifecycle is Lifecycle.STOPPING and not len(self.mailbox):
-                    break
-                self._become(Lifecycle.STARTING)
         finally:
             # No checkpoint from here on: whoever writes next must find no cell, or the next one.
             self.closed = True
@@ -135,30 +147,27 @@ class Cell:
         assert lifecycle in LEGAL[self.lifecycle], (self.lifecycle, lifecycle)
         self.lifecycle = lifecycle
 
-    async def _incarnate(self) -> None:
-        """One actor object, from `on_start` until it is thrown away, and its nursery."""
-        self._passivating = False
-        try:
-            async with trio.open_nursery() as nursery:
-                self.nursery = nursery
-                await self._live()
-                nursery.cancel_scope.cancel()
-        except Exception as error:  # noqa: BLE001 - the door: a child's crash is the actor's
-            self._crashed(error)
-        finally:
-            self.actor = self.nursery = self.current = None
+    def _goes_on(self) -> bool:
+        """Is there to be another incarnation? After a crash, and for mail that came at the end."""
+        if self.lifecycle is Lifecycle.STOPPED:
+            return False
+        if self.lifecycle is Lifecycle.STOPPING and not len(self.mailbox):
+            return False
+        self._become(Lifecycle.STARTING)
+        return True
 
-    async def _live(self) -> None:
+    async def _start(self) -> Actor | None:
         try:
             actor = self.kind.create(self.key)
             actor.context = _Context(self, self._home)
             await actor.on_start()
         except Exception as error:  # noqa: BLE001 - the door: goes to all who wait, once each
             self._never_started(error)
-            return
-        self.actor = actor
+            return None
         self._become(Lifecycle.RUNNING)
-        crash = await self._handle_mail(actor)
+        return actor
+
+    async def _stop(self, actor: Actor, crash: Exception | None) -> None:
         if crash is not None:
             self._crashed(crash)
             return
@@ -176,6 +185,7 @@ class Cell:
         """
         mailbox = self.mailbox
         receive = actor.receive
+        clock = trio.lowlevel.current_clock().current_time
         while True:
             if not self.handled % LOOK_AT_CLOCK_EVERY:
                 await self._yield_when_due()
@@ -184,9 +194,10 @@ class Cell:
                 self.current = None
                 if self._passivating or self._retiring:
                     return None
-                self.idle_since = trio.current_time()
-                await mailbox.wait()
-                self.current_since = trio.current_time()
+                if self.kind.idle_after != inf:
+                    self.idle_since = clock()
+                await trio.lowlevel.wait_task_rescheduled(mailbox.park())
+                self.current_since = clock()
                 self._slice_end = 0.0
                 continue
             # No checkpoint until `receive`: nobody else would answer this envelope.

@@ -1,5 +1,6 @@
 """The handle that can tell and ask."""
 
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -81,7 +82,7 @@ class Ref:
         envelope = SendEnvelope(message)
         if not mailbox.put(envelope):
             envelope.waiter = trio.lowlevel.current_task()
-            await _parked(envelope, mailbox)
+            await trio.lowlevel.wait_task_rescheduled(partial(_give_up, envelope, mailbox))
 
     @trio.lowlevel.enable_ki_protection
     async def ask(self, message: Message[R]) -> R:
@@ -91,35 +92,31 @@ class Ref:
         it runs on and its answer is dropped. Raises what the actor raised with `Rejected`,
         `ActorCrashed`, `ActorStopped`, or `AskCycle` if the answer could never come.
         """
-        cell = self._recipient()
+        cell = self._cell
+        if cell is None or cell.closed:
+            cell = self._recipient()
         task = trio.lowlevel.current_task()
         caller = self._directory.caller(task)
-        if caller is None:
-            return await _ask(cell.mailbox, message, task)
-        _refuse_cycle(caller, cell)
-        caller.waiting_on.append(cell)
+        if caller is not None:
+            _refuse_cycle(caller, cell)
+            caller.waiting_on.append(cell)
         try:
-            return await _ask(cell.mailbox, message, task)
+            envelope = Envelope(message, task)
+            cell.mailbox.put(envelope)
+            answer: R = await trio.lowlevel.wait_task_rescheduled(
+                partial(_give_up, envelope, cell.mailbox)
+            )
+            return answer
         finally:
-            caller.waiting_on.remove(cell)
+            if caller is not None:
+                caller.waiting_on.remove(cell)
 
 
-async def _ask(mailbox: Mailbox, message: Message[R], task: trio.lowlevel.Task) -> R:
-    envelope = Envelope(message, task)
-    mailbox.put(envelope)
-    answer: R = await _parked(envelope, mailbox)
-    return answer
-
-
-async def _parked(envelope: Envelope, mailbox: Mailbox) -> Any:
-    """Until the envelope is settled; if this task gives up, the message is withdrawn."""
-
-    def give_up(_: object) -> trio.lowlevel.Abort:
-        envelope.waiter = None
-        mailbox.withdraw(envelope)
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    return await trio.lowlevel.wait_task_rescheduled(give_up)
+def _give_up(envelope: Envelope, mailbox: Mailbox, _: object) -> trio.lowlevel.Abort:
+    """The parked task is cancelled: the message is withdrawn, its answer dropped."""
+    envelope.waiter = None
+    mailbox.withdraw(envelope)
+    return trio.lowlevel.Abort.SUCCEEDED
 
 
 def _refuse_cycle(caller: Recipient, target: Recipient) -> None:

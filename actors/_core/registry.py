@@ -73,19 +73,14 @@ class Registry:
 
         A task in an actor's own nursery is nobody's handler: the actor does not wait for it.
         """
-        walk: trio.lowlevel.Task | None = task
-        while walk is not None:
-            cell = self._tasks.get(walk)
-            if cell is not None:
-                return cell
-            nursery = walk.parent_nursery
+        tasks = self._tasks
+        nursery: trio.Nursery | None = None
+        while (cell := tasks.get(task)) is None:
+            nursery = task.parent_nursery
             if nursery is None:
                 return None
-            walk = nursery.parent_task
-            parent = self._tasks.get(walk)
-            if parent is not None and nursery is parent.nursery:
-                return None
-        return None
+            task = nursery.parent_task
+        return None if nursery is not None and nursery is cell.nursery else cell
 
     def entered(self, cell: Cell, task: trio.lowlevel.Task) -> None:
         self._tasks[task] = cell

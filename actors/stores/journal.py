@@ -123,7 +123,8 @@ class Journal:
         self._writer.submit(job, done)
 
     async def write(self, stream: str, entries: Entries) -> None:
-        """Append and wait until it is durable. Raises `StoreError`."""
+        """Append and wait until it is durable. Raises `StoreError`; cancelled means not begun."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         finished = trio.Event()
         failures: list[BaseException] = []
 

@@ -32,9 +32,10 @@ class Writer(Generic[J]):
         self._queue((job, done))
 
     async def do(self, job: J) -> None:
-        """Wait until the job is durable; raises `StoreError`. Not torn by cancellation: the wait
-        is a disk write's length, and the answer is worth having.
+        """Wait until the job is durable; raises `StoreError`. Cancelled means not begun: once it
+        is, the wait is a disk write's length, and the answer is worth having.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         finished = trio.Event()
         failures: list[BaseException] = []
 

@@ -100,13 +100,23 @@ async def test_concurrent_saves_never_mix_and_share_their_flushes(place):
     assert names(disk, directory) == sorted(f"r{n}.json" for n in range(10))
 
 
-async def test_a_cancelled_save_is_whole_all_the_same(place):
-    disk, directory = place
-    async with open_record_store(directory, disk=disk) as store:
-        with trio.CancelScope() as scope:
-            scope.cancel()
+async def test_a_save_is_cancelled_before_it_has_begun_or_not_at_all():
+    with trio.CancelScope() as scope:
+
+        def cancel_in_the_middle(number, name):
+            if name == "replace":
+                scope.cancel()
+            return False
+
+        disk = FaultyDisk(MemoryDisk(), cancel_in_the_middle)
+        async with open_record_store(HERE, disk=disk) as store:
             await store.save("a", b"whole")
-        assert await store.load("a") == b"whole"
+            assert scope.cancel_called
+            assert disk.disk.crash().read(HERE / "a.json") == b"whole"
+            before = list(disk.trace)
+            await store.save("b", b"never begun")
+    assert scope.cancelled_caught
+    assert disk.trace == before
 
 
 async def scenario(disk, done):

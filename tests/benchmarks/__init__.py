@@ -1,0 +1,1 @@
+"""Speed is measured, not asserted: `python -m tests.benchmarks` runs all of these."""
