@@ -1,0 +1,183 @@
+"""The list is a projection of the records, whatever happened to its file."""
+
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Kind, Rejected, open_system
+from actors.index.actor import Index
+from actors.index.messages import ListRows, PinLimit, ReservePin, RowChanged, RowRemoved
+from actors.index.rows import is_hidden, ordered
+from actors.stores import MemoryDisk, open_record_store
+from actors.testing.faulty_disk import FaultyDisk
+
+HERE = Path("/sessions")
+
+
+def row(name, at=1.0, **fields):
+    return {"session_id": name, "title": f"t {name}", "message_count": 1, "updated_at": at} | fields
+
+
+def row_of(name, data):
+    try:
+        return row(name) | json.loads(data)
+    except ValueError as error:
+        raise Rejected(str(error)) from error
+
+
+class Listed:
+    def __init__(self, index, store):
+        self.index = index
+        self.store = store
+
+    async def names(self):
+        return [row["session_id"] for row in await self.index.ask(ListRows())]
+
+
+@asynccontextmanager
+async def open_index(disk):
+    async with (
+        open_record_store(HERE, disk=disk) as store,
+        open_system(Kind("index", lambda key: Index(store, row_of))) as system,
+    ):
+        yield Listed(system.ref("index", "main"), store)
+
+
+def written(disk):
+    return {row["session_id"] for row in json.loads(disk.read(HERE / "_index.json"))}
+
+
+async def test_what_sessions_tell_is_listed_and_written():
+    disk = MemoryDisk()
+    async with open_index(disk) as listed:
+        for name in "ab":
+            await listed.store.save(name, b"{}")
+            await listed.index.send(RowChanged(row(name)))
+        await listed.index.send(RowRemoved("a"))
+        assert await listed.names() == ["b"]
+        await listed.store.delete("a")
+    assert written(disk) == {"b"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b'[{"x": 1}]', b"\xff"])
+async def test_a_missing_or_damaged_index_is_made_anew_from_the_records(content):
+    disk = MemoryDisk()
+    async with open_index(disk) as listed:
+        for name in "abc":
+            await listed.store.save(name, b'{"updated_at": 5}')
+        await listed.store.save("broken", b"not json")
+    disk.remove(HERE / "_index.json")
+    if content is not None:
+        disk.create(HERE / "_index.json", content)
+    async with open_index(disk) as listed:
+        assert sorted(await listed.names()) == ["a", "b", "c"]
+    assert written(disk) == {"a", "b", "c"}
+
+
+async def test_what_changed_while_nobody_told_is_found():
+    disk = MemoryDisk()
+    async with open_index(disk) as listed:
+        for name in "ab":
+            await listed.store.save(name, b"{}")
+            await listed.index.send(RowChanged(row(name)))
+    async with open_record_store(HERE, disk=disk) as store:
+        await store.save("new", b"{}")
+        await store.save("a", b'{"title": "changed elsewhere"}')
+        await store.delete("b")
+    async with open_index(disk) as listed:
+        rows = await listed.index.ask(ListRows())
+        assert {row["session_id"]: row["title"] for row in rows} == {
+            "new": "t new",
+            "a": "changed elsewhere",
+        }
+
+
+async def test_many_records_are_read_in_the_background_and_those_who_speak_win():
+    disk = MemoryDisk()
+    async with open_record_store(HERE, disk=disk) as store:
+        for n in range(450):
+            await store.save(f"s{n}", b"{}")
+    async with open_index(disk) as listed:
+        await listed.index.send(RowChanged(row("s449", title="said so itself")))
+        await listed.index.send(RowRemoved("s448"))
+        await wait_all_tasks_blocked()
+        rows = {row["session_id"]: row for row in await listed.index.ask(ListRows())}
+        assert len(rows) == 449
+        assert rows["s449"]["title"] == "said so itself"
+
+
+async def test_changes_that_wait_together_are_written_together(autojump_clock):
+    disk = FaultyDisk(MemoryDisk())
+    async with open_index(disk) as listed:
+        await listed.names()
+        before = disk.trace.count("replace")
+        for n in range(500):
+            await listed.index.send(RowChanged(row(f"s{n}")))
+        await trio.sleep(10)
+        assert disk.trace.count("replace") - before < 100
+        assert len(written(disk.disk)) == 500
+
+
+async def test_an_index_that_cannot_be_written_is_written_later(autojump_clock):
+    full = [True]
+    disk = FaultyDisk(MemoryDisk(), lambda number, name: full[0] and name == "create")
+    async with open_index(disk) as listed:
+        await listed.index.send(RowChanged(row("a")))
+        assert await listed.names() == ["a"]
+        await trio.sleep(20)
+        full[0] = False
+        await trio.sleep(20)
+        assert written(disk.disk) == {"a"}
+
+
+async def test_the_last_pin_is_given_once():
+    async with open_index(MemoryDisk()) as listed:
+        for name in "abcd":
+            await listed.index.send(RowChanged(row(name)))
+        for name in "abca":
+            await listed.index.ask(ReservePin(name))
+        with pytest.raises(PinLimit) as refusal:
+            await listed.index.ask(ReservePin("d"))
+        assert refusal.value.limit == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "hidden"),
+    [
+        ({}, False),
+        ({"title": "Untitled", "message_count": 0}, True),
+        ({"title": "Mine", "message_count": 0}, False),
+        ({"title": "Untitled", "message_count": 0, "has_pending_user_message": True}, False),
+        ({"title": "Untitled", "message_count": 0, "active_stream_id": "x"}, False),
+        ({"title": "Untitled", "message_count": 0, "worktree_path": "/x"}, False),
+        ({"pre_compression_snapshot": True}, True),
+    ],
+)
+def test_which_rows_are_hidden(fields, hidden):
+    assert is_hidden(row("a") | fields) is hidden
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"session_id": st.text(max_size=3)},
+            optional={
+                "pinned": st.booleans() | st.none(),
+                "updated_at": st.floats(0, 9) | st.none(),
+                "last_message_at": st.floats(0, 9) | st.none(),
+            },
+        )
+    )
+)
+def test_pinned_rows_come_first_and_the_newest_before_the_older(rows):
+    keys = [
+        (bool(row.get("pinned")), row.get("last_message_at") or row.get("updated_at") or 0)
+        for row in ordered(rows)
+    ]
+    assert keys == sorted(keys, reverse=True)
