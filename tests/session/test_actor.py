@@ -29,6 +29,7 @@ from actors.session.messages import (
     TurnRunning,
 )
 from actors.session.record import RecordDamaged
+from actors.stores import MemoryDisk
 
 RECORD = Path("/data/sessions/s1.json")
 
@@ -425,6 +426,44 @@ async def test_what_others_wrote_into_a_record_survives_a_turn(room, open_room):
         await after.events(turn_id)
     written = json.loads(disk.read(RECORD))
     assert {name: written[name] for name in foreign} == foreign
+
+
+@pytest.mark.parametrize("stream_id", ["0" * 32, None], ids=["with its stream", "without"])
+async def test_a_turn_that_another_system_left_behind_is_repaired_at_first_sight(
+    room, open_room, stream_id
+):
+    disk = MemoryDisk()
+    left = {
+        "session_id": "s1",
+        "title": "Untitled",
+        "messages": [{"role": "user", "content": "same"}, {"role": "assistant", "content": "a"}],
+        "active_stream_id": stream_id,
+        "pending_user_message": "same",
+        "pending_attachments": [{"name": "f"}],
+        "pending_started_at": 123.5,
+        "updated_at": 124.0,
+    }
+    disk.create(RECORD, json.dumps(left).encode())
+    async with open_room(disk) as after:
+        record = await after.record()
+        *before, user, marker = record.messages
+        assert before == left["messages"]
+        assert (user["content"], user["timestamp"], user["_recovered"]) == ("same", 123.5, True)
+        assert user["attachments"] == [{"name": "f"}]
+        assert marker["type"] == "interrupted"
+        assert record.updated_at == 124.0
+        assert not record.busy
+    async with open_room(disk.crash()) as again:
+        assert await again.record() == record
+
+
+async def test_a_mark_of_a_turn_without_a_prompt_is_taken_away_without_a_word(room, open_room):
+    disk = MemoryDisk()
+    left = {"messages": [{"role": "user", "content": "x"}], "active_stream_id": "0" * 32}
+    disk.create(RECORD, json.dumps(left).encode())
+    async with open_room(disk) as after:
+        record = await after.record()
+        assert (record.active_stream_id, list(record.messages)) == (None, left["messages"])
 
 
 async def test_a_caller_that_gives_up_does_no_harm(room):
