@@ -12,7 +12,7 @@ import trio
 from actors import Kind, Ref, Rejected, Statistics, System, open_system
 from actors.index.actor import Index
 from actors.index.messages import Row
-from actors.session.actor import House, Session
+from actors.session.actor import Session, Shared
 from actors.session.agent import Agent
 from actors.session.feeds import Feeds
 from actors.session.messages import CancelTurn, GetSession, SessionNotFound
@@ -37,11 +37,11 @@ GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
 class Greenroom:
     """Made by `open_greenroom`. Sessions are asked in the words of `actors.session.messages`."""
 
-    def __init__(self, system: System, house: House, journal: Journal) -> None:
-        self.feeds = house.feeds
+    def __init__(self, system: System, shared: Shared, journal: Journal) -> None:
+        self.feeds = shared.feeds
         self.index = system.ref("index", "main")
         self._system = system
-        self._house = house
+        self._shared = shared
         self._journal = journal
 
     def session(self, session_id: str) -> Ref:
@@ -61,7 +61,7 @@ class Greenroom:
     @property
     def accepting(self) -> bool:
         """False once `settle` was called: no new turns are taken."""
-        return self._house.accepting
+        return self._shared.accepting
 
     def statistics(self) -> Statistics:
         return self._system.statistics()
@@ -70,7 +70,7 @@ class Greenroom:
         """Take no more turns; let those that run finish, for a moment, then stop them and keep
         what they have shown.
         """
-        self._house.accepting = False
+        self._shared.accepting = False
         with trio.move_on_after(GRACE_SECONDS):
             await self.feeds.wait_idle()
         async with trio.open_nursery() as nursery:
@@ -116,7 +116,7 @@ async def open_greenroom(
             open_record_store(data_dir / "sessions", disk=disk) as store,
             open_journal(data_dir / "journal", disk=disk) as journal,
         ):
-            house = House(
+            shared = Shared(
                 store=store,
                 feeds=Feeds(journal),
                 agent=agent,
@@ -125,15 +125,15 @@ async def open_greenroom(
                 default_model=default_model,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            async with open_system(*_kinds(store, house)) as system:
-                greenroom = Greenroom(system, house, journal)
+            async with open_system(*_kinds(store, shared)) as system:
+                greenroom = Greenroom(system, shared, journal)
                 await greenroom.recover()
                 yield greenroom
 
 
-def _kinds(store: RecordStore, house: House) -> tuple[Kind, Kind]:
+def _kinds(store: RecordStore, shared: Shared) -> tuple[Kind, Kind]:
     """The list is needed to the last by the sessions, so it is named first."""
     return (
         Kind("index", lambda _: Index(store, _row_of), capacity=1 << 16),
-        Kind("session", lambda key: Session(key, house), idle_after=IDLE_SECONDS),
+        Kind("session", lambda key: Session(key, shared), idle_after=IDLE_SECONDS),
     )

@@ -1,10 +1,9 @@
 """Endpoints that read and change sessions."""
 
-from typing import Any
-
 import trio
 from quart import Blueprint, Response, request
 
+from actors import Ref
 from actors.greenroom import Greenroom
 from actors.index.messages import ListRows
 from actors.session.messages import (
@@ -178,7 +177,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     return page
 
 
-def _session(greenroom: Greenroom, session_id: str | None) -> Any:
+def _session(greenroom: Greenroom, session_id: str | None) -> Ref:
     return greenroom.session(session_id or "")
 
 

@@ -8,6 +8,7 @@ from actors import Message, Rejected
 
 __all__ = [
     "IndexUnavailable",
+    "IndexWritten",
     "ListRows",
     "PinLimit",
     "ReservePin",

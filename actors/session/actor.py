@@ -54,7 +54,7 @@ from .state import (
 from .transcript import cancelled_marker, error_row, interrupted_marker, model_input, user_row
 from .turn import RunningTurn, failure_of
 
-__all__ = ["House", "Session"]
+__all__ = ["Session", "Shared"]
 
 log = logging.getLogger("actors.session")
 
@@ -67,7 +67,7 @@ Handler = Callable[[Any], Awaitable[object]]
 
 
 @dataclass
-class House:
+class Shared:
     """What all sessions of one data directory share. `clock` and `new_id` are arguments, so that
     a whole schedule can be replayed.
     """
@@ -87,9 +87,9 @@ class Session(Actor):
     disk.
     """
 
-    def __init__(self, key: str, house: House) -> None:
+    def __init__(self, key: str, shared: Shared) -> None:
         self._key = key
-        self._house = house
+        self._shared = shared
         self._record: Record | None = None
         self._on_disk = False
         self._unsaved = False  # memory is ahead of the disk: a turn ended and found no room
@@ -114,7 +114,7 @@ class Session(Actor):
     async def on_start(self) -> None:
         self._index = self.context.refer("index", "main")
         try:
-            self._record = load(self._key, await self._house.store.load(self._key))
+            self._record = load(self._key, await self._shared.store.load(self._key))
             self._on_disk = True
             if self._record.busy:
                 await self._recover(self._record)
@@ -134,7 +134,7 @@ class Session(Actor):
             return False
         if self._record is None or self._on_disk:
             return True
-        return self._house.clock() - self._created_at > SHELL_SECONDS
+        return self._shared.clock() - self._created_at > SHELL_SECONDS
 
     # -- reading and changing ---------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class Session(Actor):
             await self._commit(event)
         else:
             self._record = evolve(None, event)
-            self._created_at = self._house.clock()
+            self._created_at = self._shared.clock()
         return self._snapshot()
 
     async def _pin(self, command: Pin) -> Snapshot:
@@ -178,7 +178,7 @@ class Session(Actor):
         event = self._decide(command)
         assert isinstance(event, Deleted)
         try:
-            await self._house.store.delete(self._key)
+            await self._shared.store.delete(self._key)
         except StoreError as error:
             raise _storage_failed(error) from error
         self._record, self._on_disk, self._unsaved = None, False, False
@@ -189,18 +189,18 @@ class Session(Actor):
     async def _start_turn(self, command: StartTurn) -> TurnAccepted:
         event = self._decide(command)
         assert isinstance(event, TurnStarted)
-        if not self._house.accepting:
+        if not self._shared.accepting:
             raise ShuttingDown("The server is shutting down; try again in a moment")
         if self._leaving is not None and not await self._leaving.stop(0):
             raise SessionBusy("The stopped answer is still ending; try again in a moment")
         self._leaving = None
         history = self._snapshot().record
-        feed = self._house.feeds.open(event.turn_id, self._key, self._unwritable(event.turn_id))
+        feed = self._shared.feeds.open(event.turn_id, self._key, self._unwritable(event.turn_id))
         try:
             await self._commit(event)
             await feed.wait_shown()
         except StorageFailed:
-            self._house.feeds.drop(feed)
+            self._shared.feeds.drop(feed)
             raise
         self._turn = RunningTurn(event.turn_id, feed, event.at)
         self._run_agent(self._turn, history, event)
@@ -222,10 +222,10 @@ class Session(Actor):
             session_id=self._key,
             turn_id=event.turn_id,
             messages=model_input(rows),
-            model=event.model or self._house.default_model,
+            model=event.model or self._shared.default_model,
         )
-        every = self._house.checkpoint_seconds
-        self.context.start_soon(turn.work, self._house.agent, asked, self.context.ref, every)
+        every = self._shared.checkpoint_seconds
+        self.context.start_soon(turn.work, self._shared.agent, asked, self.context.ref, every)
 
     def _current(self, turn_id: str) -> RunningTurn | None:
         """The running turn if it is this one. Everything else is too late to matter."""
@@ -262,7 +262,7 @@ class Session(Actor):
             await self._complete_turn(turn)
 
     async def _complete_turn(self, turn: RunningTurn) -> None:
-        at, answer = self._house.clock(), turn.answer
+        at, answer = self._shared.clock(), turn.answer
         rows = answer.rows(at)
         rows[-1]["_turnDuration"] = round(at - turn.started_at, 3)
         cards = answer.tool_summaries(len(self._snapshot().record.messages) + 1)
@@ -272,7 +272,7 @@ class Session(Actor):
         await self._end_turn(turn, ended, TurnDone(usage), StreamEnded(self._key))
 
     async def _fail_turn(self, turn: RunningTurn, failed: TurnFailed) -> None:
-        at = self._house.clock()
+        at = self._shared.clock()
         row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
         await self._end_turn(turn, _cut_short(turn.answer, row, at), failed)
 
@@ -294,7 +294,7 @@ class Session(Actor):
         if turn is None:
             return
         await self._stop_agent(turn)
-        at = self._house.clock()
+        at = self._shared.clock()
         if shutdown:
             marker = interrupted_marker("process_restart", at)
             last: FeedEvent = _interrupted()
@@ -314,7 +314,7 @@ class Session(Actor):
         self._turn = None
         if error is not None:
             last = (_storage_failure(error),)
-        await self._house.feeds.end(turn.feed, *last)
+        await self._shared.feeds.end(turn.feed, *last)
 
     async def _commit_or_keep(self, event: TurnEnded) -> StorageFailed | None:
         """Commit what has happened in any case. If the disk refuses, memory goes ahead of it,
@@ -338,24 +338,24 @@ class Session(Actor):
         """
         feed, answer = None, Answer()
         if record.active_stream_id is not None:
-            feed, shown = await self._house.feeds.resume(record.active_stream_id, self._key)
+            feed, shown = await self._shared.feeds.resume(record.active_stream_id, self._key)
             for entry in shown:
                 answer.add(entry.event)
         if record.pending_user_message is None and answer.empty:
             ended = TurnEnded((), (), None, None)  # it had been settled but for the mark
         else:
-            marker = interrupted_marker("process_restart", self._house.clock())
+            marker = interrupted_marker("process_restart", self._shared.clock())
             ended = _cut_short(answer, marker, at=None, recovered=True)
         await self._commit_or_keep(ended)
         if feed is not None and not self._unsaved:
-            await self._house.feeds.end(feed, _interrupted())
+            await self._shared.feeds.end(feed, _interrupted())
 
     # -- durability -------------------------------------------------------------------------
 
     def _decide(self, command: Message[Any]) -> Event:
         if isinstance(command, CreateSession):
-            return decide(self._record, command, self._house.clock(), lambda: self._key)
-        return decide(self._record, command, self._house.clock(), self._house.new_id)
+            return decide(self._record, command, self._shared.clock(), lambda: self._key)
+        return decide(self._record, command, self._shared.clock(), self._shared.new_id)
 
     async def _commit(self, event: Event) -> None:
         """Make it durable, then true, then known to the list. Raises `StorageFailed`, and then
@@ -364,7 +364,7 @@ class Session(Actor):
         record = evolve(self._record, event)
         assert record is not None
         try:
-            await self._house.store.save(self._key, dump(record))
+            await self._shared.store.save(self._key, dump(record))
         except StoreError as error:
             raise _storage_failed(error) from error
         self._record, self._on_disk, self._unsaved = record, True, False

@@ -1,6 +1,5 @@
 """The session record: what is on disk as `<session_id>.json`."""
 
-import os
 import re
 from typing import Any
 
@@ -143,19 +142,6 @@ _SUMMARY = tuple(
     }
 )
 
-
-def summary(record: Record) -> Row:
-    """The session's row in the list: all but its content."""
-    row: Row = {name: getattr(record, name) for name in _SUMMARY}
-    row |= {name: record.extra[name] for name in _SUMMARY_EXTRA if name in record.extra}
-    pending = record.pending_user_message is not None
-    row["message_count"] = max(len(record.messages), 1 if pending else 0)
-    row["user_message_count"] = sum(message.get("role") == "user" for message in record.messages)
-    row["last_message_at"] = _last_message_at(record)
-    row["has_pending_user_message"] = pending
-    return row
-
-
 _SUMMARY_EXTRA = (
     "compression_anchor_visible_idx",
     "compression_anchor_message_key",
@@ -176,6 +162,18 @@ _SUMMARY_EXTRA = (
 )
 
 
+def summary(record: Record) -> Row:
+    """The session's row in the list: all but its content."""
+    row: Row = {name: getattr(record, name) for name in _SUMMARY}
+    row |= {name: record.extra[name] for name in _SUMMARY_EXTRA if name in record.extra}
+    pending = record.pending_user_message is not None
+    row["message_count"] = max(len(record.messages), 1 if pending else 0)
+    row["user_message_count"] = sum(message.get("role") == "user" for message in record.messages)
+    row["last_message_at"] = _last_message_at(record)
+    row["has_pending_user_message"] = pending
+    return row
+
+
 def _last_message_at(record: Record) -> float:
     """When something was last said: what the list is ordered by."""
     if record.pending_started_at is not None:
@@ -187,8 +185,3 @@ def _last_message_at(record: Record) -> float:
                 return float(stamp)
             break
     return record.updated_at
-
-
-def home_of(workspace: str | None) -> str:
-    """A workspace as it is kept: absolute, `~` expanded; the current directory by default."""
-    return os.path.realpath(os.path.expanduser(workspace or "."))

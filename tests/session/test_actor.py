@@ -264,7 +264,7 @@ async def test_an_agent_that_will_not_stop_is_left_behind_by_its_deadline(room, 
                 await emit(TextDelta("too late"))
 
     stubborn = Stubborn()
-    room.greenroom._house.agent = stubborn
+    room.greenroom._shared.agent = stubborn
     session = await room.new()
     turn_id = (await session.ask(StartTurn("go"))).turn_id
     began = trio.current_time()
