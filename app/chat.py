@@ -103,11 +103,7 @@ async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
     """An entry as it goes out; encoded once, and shared by all who read the feed."""
     if entry.frame is not None:
         return entry.frame
-    named = wire.event_of(entry.event)
-    if named is None:
-        entry.frame = b""
-        return b""
-    name, data = named
+    name, data = wire.event_of(entry.event)
     event_id = f"{stream_id}:{entry.seq}"
     if isinstance(entry.event, TurnDone | TurnCancelled | TurnFailed):
         # Not kept: it carries the whole session, as it is when it is read.

@@ -290,8 +290,8 @@ def preview(text: str) -> str:
 # -- events, out --------------------------------------------------------------------------------
 
 
-def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]] | None:
-    """An event's name and data on the wire; None for what has no place there.
+def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]]:
+    """An event's name and data on the wire. Each entry is one event, so ids have no gaps.
 
     What ends a turn is completed by whoever sends it with the session as it stands then.
     """
@@ -323,7 +323,7 @@ def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]] | None:
         case TurnFailed():
             return "apperror", _failure(event)
         case Usage():
-            return None
+            return "metering", {"tps_available": False, "usage": msgspec.structs.asdict(event)}
 
 
 def _tool(event_type: str, call_id: str, name: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ async def test_a_turn_from_the_first_message_to_the_last_event(client, upstream)
     await turn.say("It is ", "noon.")
     await turn.finish()
     events = await client.events(stream_id)
-    assert [event.seq for event in events][:3] == [1, 2, 3]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert events[0].name == "context_status"
     assert text_of(events) == "It is noon."
     assert [event.name for event in events][-2:] == ["done", "stream_end"]
