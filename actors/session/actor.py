@@ -132,6 +132,8 @@ class Session(Actor):
     def may_passivate(self) -> bool:
         if self._turn is not None or self._unsaved:
             return False
+        if self._leaving is not None and not self._leaving.has_left:
+            return False  # its nursery would wait for it, and whoever writes with it
         if self._record is None or self._on_disk:
             return True
         return self._shared.clock() - self._created_at > SHELL_SECONDS
@@ -200,7 +202,7 @@ class Session(Actor):
             await self._commit(event)
             await feed.wait_shown()
         except StorageFailed:
-            self._shared.feeds.drop(feed)
+            await self._shared.feeds.drop(feed)
             raise
         self._turn = RunningTurn(event.turn_id, feed, event.at)
         self._run_agent(self._turn, history, event)

@@ -173,9 +173,15 @@ class Feeds:
         return feed
 
     async def resume(self, turn_id: str, session_id: str) -> tuple[TurnFeed, list[Entry]]:
-        """The feed of a turn that a crash cut off, and what it had shown."""
+        """The feed of a turn that was cut off, and what it had shown: cut off by the end of a
+        process, or of its session's actor; then readers still follow it.
+        """
+        feed = self._live.get(turn_id)
+        if feed is not None:
+            await feed.wait_shown()
         entries = await self.stored(turn_id, 0)
-        feed = TurnFeed(turn_id, session_id, self._journal, lambda _: None, last=len(entries))
+        if feed is None:
+            feed = TurnFeed(turn_id, session_id, self._journal, lambda _: None, last=len(entries))
         return feed, entries
 
     async def end(self, feed: TurnFeed, *events: FeedEvent) -> None:
@@ -189,9 +195,10 @@ class Feeds:
             self._live.pop(feed.turn_id, None)
         self._ended.unpark_all()
 
-    def drop(self, feed: TurnFeed) -> None:
+    async def drop(self, feed: TurnFeed) -> None:
         """Forget a turn that was never accepted. Nobody has its name."""
         self._live.pop(feed.turn_id, None)
+        await feed.wait_shown()
         self._journal.settle(feed.turn_id)
 
     def find(self, turn_id: str) -> TurnFeed | None:

@@ -6,7 +6,7 @@ from actors import Ref
 
 from .agent import Agent, AgentError, AgentEvent, AgentTurn
 from .answer import Answer
-from .entries import TurnFailed
+from .entries import TurnFailed, encode
 from .feeds import TurnFeed
 from .messages import Checkpoint, TurnOutput, TurnReturned
 
@@ -58,6 +58,9 @@ class RunningTurn:
 
     async def _answer(self, agent: Agent, turn: AgentTurn, session: Ref) -> Exception | None:
         async def emit(event: AgentEvent) -> None:
+            if not isinstance(event, AgentEvent):
+                raise TypeError(f"an agent emits events, not {type(event).__name__}")
+            encode(event)  # what cannot be kept is the agent's fault, and raised in the agent
             await session.send(TurnOutput(self.turn_id, event))
 
         try:
@@ -78,6 +81,11 @@ class RunningTurn:
         self._scope.cancel()
         with trio.move_on_after(deadline):
             await self._left.wait()
+        return self.has_left
+
+    @property
+    def has_left(self) -> bool:
+        """The agent does nothing any more."""
         return self._left.is_set()
 
 

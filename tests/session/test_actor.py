@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors import ActorCrashed
 from actors.index.messages import ListRows, PinLimit
 from actors.session.agent import AgentError, TextDelta, ToolCompleted, ToolStarted, Usage
 from actors.session.entries import TERMINAL, StreamEnded, TurnCancelled, TurnDone, TurnFailed
@@ -273,6 +274,8 @@ async def test_an_agent_that_will_not_stop_is_left_behind_by_its_deadline(room, 
     with pytest.raises(SessionBusy):
         await session.ask(StartTurn("next"))
     messages = (await room.record()).messages
+    await trio.sleep(2000)  # it is not put away either: who writes to it would wait for the agent
+    assert [c.lifecycle for c in room.greenroom.statistics().cells] == ["running"] * 2
     stubborn.release.set()
     assert waited == pytest.approx(5.0)
     await wait_all_tasks_blocked()
@@ -464,6 +467,52 @@ async def test_a_mark_of_a_turn_without_a_prompt_is_taken_away_without_a_word(ro
     async with open_room(disk) as after:
         record = await after.record()
         assert (record.active_stream_id, list(record.messages)) == (None, left["messages"])
+
+
+async def test_a_crash_of_the_actor_in_mid_answer_ends_the_stream_and_keeps_what_was_shown(room):
+    session = await room.new()
+    turn_id, agent = await room.start("go")
+    await agent.say("shown")
+    reader, seen = room.greenroom.feeds.read(turn_id), []
+    while not any(isinstance(entry.event, TextDelta) for entry in seen):
+        seen += await reader.next()
+    with pytest.raises(ActorCrashed):
+        await session.ask(Rename(5))  # no title at all: a bug of whoever asks
+    while batch := await reader.next():
+        seen += batch
+    assert agent.cancelled
+    assert len(terminal(seen)) == 1
+    assert seen[-1].event.kind == "interrupted"
+    user, partial, marker = (await room.record()).messages
+    assert (user["content"], partial["content"], marker["type"]) == ("go", "shown", "interrupted")
+    _, agent = await room.start("next")
+    assert [row["content"] for row in agent.asked.messages] == ["go", "shown", "next"]
+
+
+@pytest.mark.parametrize(
+    "garbage", [None, 5, {"text": "x"}, ToolStarted("c", "t", {"x": object()})]
+)
+async def test_an_agent_that_emits_garbage_fails_its_turn_and_no_more(room, garbage):
+    async def agent(turn, emit):
+        await emit(TextDelta("fine"))
+        await emit(garbage)
+
+    room.greenroom._shared.agent = agent
+    session = await room.new()
+    turn_id = (await session.ask(StartTurn("go"))).turn_id
+    entries = await room.events(turn_id)
+    assert entries[-1].event.kind == "error"
+    assert [row["content"] for row in (await room.record()).messages][:2] == ["go", "fine"]
+    assert all(cell.restarts == 0 for cell in room.greenroom.statistics().cells)
+
+
+async def test_text_that_is_no_unicode_fails_its_turn_and_no_more(room):
+    await room.new()
+    turn_id, agent = await room.start("go")
+    with pytest.raises(UnicodeEncodeError):
+        await agent.say("\ud800")
+    agent.finish()
+    assert (await room.events(turn_id))[-1].event.kind == "no_response"
 
 
 async def test_a_caller_that_gives_up_does_no_harm(room):

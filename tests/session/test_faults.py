@@ -49,6 +49,8 @@ async def test_a_start_on_a_full_disk_is_refused_and_works_once_there_is_room(fu
             await session.ask(command)
         assert refusal.value.full
     assert await full_room.record() == before
+    assert full_room.greenroom.feeds.unsettled() == []
+    assert len(full_room.greenroom.feeds) == 0
     fault.on = False
     turn_id, agent = await full_room.start("go")
     await agent.say("ok")
