@@ -207,7 +207,8 @@ async def test_killed_in_mid_answer_it_comes_back_with_every_byte_that_was_shown
             assert missed[-1].data["type"] == "interrupted"
         listed = (await client.get("/api/sessions"))["sessions"]
         assert [row["session_id"] for row in listed] == [session_id]
-        assert not any(path.name.count(".tmp.") for path in (tmp_path / "sessions").iterdir())
+        assert await client.server.stop() == 0
+    assert not [path.name for path in (tmp_path / "sessions").iterdir() if ".tmp." in path.name]
 
 
 async def test_a_provider_that_hangs_up_fails_the_turn_and_what_came_is_kept(client, upstream):
@@ -297,3 +298,21 @@ async def test_what_is_exported_can_be_imported_as_another_session(client, upstr
     session = imported.json()["session"]
     assert session["session_id"] != session_id
     assert session["messages"] == export.json()["messages"]
+
+
+async def test_long_answers_are_compressed_for_those_who_can_read_it(client):
+    rows = [{"role": "user", "content": "word " * 1000}]
+    session = (await client.post("/api/session/import", messages=rows))["session"]
+    assert session["messages"] == rows
+    params = {"session_id": session["session_id"]}
+    packed = await client.http.get("/api/session", params=params)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < 2000
+    assert packed.json()["session"]["messages"] == rows
+    plain = await client.http.get(
+        "/api/session", params=params, headers={"Accept-Encoding": "identity"}
+    )
+    assert "Content-Encoding" not in plain.headers
+    assert plain.json() == packed.json()
+    short = await client.http.get("/api/session/usage", params=params)
+    assert "Content-Encoding" not in short.headers
