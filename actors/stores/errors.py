@@ -37,6 +37,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def store_error(error: BaseException) -> StoreError:
     """What a failed system call means to the caller. Names no path; a fresh one for each caller."""
+    if isinstance(error, StoreError):
+        return error  # it was said before
     if isinstance(error, OSError) and error.errno in _FULL:
         mapped: StoreError = StoreFull("There is no room left on the disk")
     else:

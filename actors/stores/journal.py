@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -18,7 +19,7 @@ import trio
 from .disk import Disk, RealDisk
 from .errors import StoreError, store_error
 from .frames import SETTLED, encode_frame, read_frames
-from .writer import Done, Writer, open_writer
+from .writer import Done, Writer, open_writer, wait_durable
 
 __all__ = ["Journal", "JournalStatistics", "StreamInfo", "open_journal"]
 
@@ -124,20 +125,8 @@ class Journal:
         self._writer.submit(job, done)
 
     async def write(self, stream: str, entries: Entries) -> None:
-        """Append and wait until it is durable. Raises `StoreError`; cancelled means not begun."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        finished = trio.Event()
-        failures: list[BaseException] = []
-
-        def done(error: BaseException | None) -> None:
-            failures.extend(() if error is None else (error,))
-            finished.set()
-
-        self.append(stream, entries, done)
-        with trio.CancelScope(shield=True):
-            await finished.wait()
-        if failures:
-            raise failures[0]
+        """Append, and wait until it is durable; see `wait_durable`."""
+        await wait_durable(partial(self.append, stream, entries))
 
     def settle(self, stream: str) -> None:
         """There will be no more entries. Losing this in a crash is harmless: say it again."""

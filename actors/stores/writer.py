@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
@@ -10,7 +11,7 @@ import trio
 
 from .errors import store_error
 
-__all__ = ["Done", "Writer", "open_writer"]
+__all__ = ["Done", "Writer", "open_writer", "wait_durable"]
 
 J = TypeVar("J")
 
@@ -32,23 +33,27 @@ class Writer(Generic[J]):
         self._queue((job, done))
 
     async def do(self, job: J) -> None:
-        """Wait until the job is durable; raises `StoreError`. Cancelled means not begun: once it
-        is, the wait is a disk write's length, and the answer is worth having.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        finished = trio.Event()
-        failures: list[BaseException] = []
+        """Wait until the job is durable; see `wait_durable`."""
+        await wait_durable(partial(self.submit, job))
 
-        def done(error: BaseException | None) -> None:
-            if error is not None:
-                failures.append(error)
-            finished.set()
 
-        self.submit(job, done)
-        with trio.CancelScope(shield=True):
-            await finished.wait()
-        if failures:
-            raise store_error(failures[0])
+async def wait_durable(submit: Callable[[Done], None]) -> None:
+    """Submit, and wait until it is durable; raises `StoreError`. Cancelled means not begun: once
+    it is, the wait is a disk write's length, and the answer is worth having.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    finished = trio.Event()
+    failures: list[BaseException] = []
+
+    def done(error: BaseException | None) -> None:
+        failures.extend(() if error is None else (error,))
+        finished.set()
+
+    submit(done)
+    with trio.CancelScope(shield=True):
+        await finished.wait()
+    if failures:
+        raise store_error(failures[0])
 
 
 @asynccontextmanager
