@@ -29,7 +29,7 @@ class Context(Protocol):
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Run a task in the actor's own nursery: it never outlives this incarnation.
 
-        An exception that leaves the task crashes the actor.
+        An exception that leaves the task crashes the actor, which takes up no message after it.
         """
 
     def rotate(self, key: str) -> None:
@@ -45,7 +45,7 @@ class Actor:
     | `receive`       | for each message, one at a time, also across awaits; what it returns     |
     |                 | answers an ask, so does `Rejected`; any other exception restarts         |
     | `may_passivate` | after `idle_after` seconds without mail, in the same step as the check   |
-    |                 | that no mail waits; False asks again later                               |
+    |                 | that no mail waits; False asks again later, a crash restarts             |
     | `on_stop`       | before an orderly end (passivation, system exit), never after a crash;   |
     |                 | mail that comes meanwhile starts the next incarnation                    |
 
@@ -70,7 +70,8 @@ class Actor:
 class Kind:
     """How to make the actors of one kind. Their addresses are `name/key`.
 
-    `create` gets the key. `capacity` bounds ordinary mail. `idle_after` is in seconds.
+    `create` gets the key. `capacity` bounds ordinary mail, 1 is the least. `idle_after` is in
+    seconds.
     """
 
     name: str
@@ -78,3 +79,7 @@ class Kind:
     capacity: int = 1024
     idle_after: float = inf
     restart: RestartPolicy = field(default_factory=RestartPolicy)
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1:
+            raise ValueError(f"{self.name}: no message fits into a mailbox of {self.capacity}")

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from copy import copy
 from math import inf
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ import trio
 from .actor import Actor, Kind
 from .dead_letters import DeadLetter, DeadLetters
 from .envelope import Message
-from .errors import ActorCrashed, ActorStopped, Rejected
+from .errors import ActorCrashed, ActorStopped, Rejected, in_words
 from .lifecycle import LEGAL, Lifecycle
 from .mailbox import Mailbox
 from .ref import Recipient, Ref
@@ -20,7 +19,7 @@ __all__ = ["Cell", "Home"]
 
 log = logging.getLogger("actors")
 
-# One busy actor keeps the others waiting for at most this long (plus one message).
+# One busy actor keeps the others waiting for at most this long, plus the messages until it looks.
 SLICE_SECONDS = 0.001
 SLICE_MESSAGES = 1024  # the same on a clock that stands still
 LOOK_AT_CLOCK_EVERY = 8  # messages; must divide SLICE_MESSAGES
@@ -43,6 +42,7 @@ class Cell:
     """
 
     __slots__ = (
+        "_broken",
         "_crashes",
         "_dead_letters",
         "_home",
@@ -81,6 +81,7 @@ class Cell:
         self.restarts = 0
         self._home = home
         self._dead_letters = dead_letters
+        self._broken: Exception | None = None  # a task's crash, which cancels the nursery
         self._crashes: tuple[float, ...] = ()
         self._slice_end = 0.0
         self._start_failure: Exception | None = None
@@ -97,9 +98,11 @@ class Cell:
     # -- asked for by the system ------------------------------------------------------------
 
     def passivate(self) -> bool:
-        """End the idle actor if it is idle and agrees; the next message brings it back."""
-        actor = self.actor
-        if not self.mailbox.parked or actor is None or not actor.may_passivate():
+        """End the actor if it is idle and agrees, in its own task; the next message brings it back.
+
+        False if it is not idle.
+        """
+        if not self.mailbox.parked:
             return False
         self._passivating = True
         self.mailbox.wake()
@@ -113,6 +116,7 @@ class Cell:
 
     # -- the life ---------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """One lap for each incarnation: an actor object, and the nursery of its tasks.
 
@@ -122,18 +126,20 @@ class Cell:
         self._home.entered(self, task)
         try:
             while True:
-                self._passivating = False
+                self._passivating, self._broken = False, None
                 try:
                     async with trio.open_nursery() as self.nursery:
                         actor = self.actor = await self._start()
                         if actor is not None:
-                            crash = await self._handle_mail(actor)
-                            await self._stop(actor, crash)
+                            await self._stop(actor, await self._handle_mail(actor))
                         self.nursery.cancel_scope.cancel()
                 except Exception as error:  # noqa: BLE001 - the door: a child's crash is the actor's
                     self._crashed(error)
+                except BaseExceptionGroup as group:
+                    raise self._without_crashes(group) from None
                 finally:
-                    self.actor = self.nursery = self.current = None
+                    # The next incarnation is not to wait for memory that this one holds.
+                    actor = self.actor = self.nursery = self.current = None
                 if not self._goes_on():
                     break
         finally:
@@ -159,7 +165,8 @@ class Cell:
     async def _start(self) -> Actor | None:
         try:
             actor = self.kind.create(self.key)
-            actor.context = _Context(self, self._home)
+            assert self.nursery is not None
+            actor.context = _Context(self, self._home, self.nursery)
             await actor.on_start()
         except Exception as error:  # noqa: BLE001 - the door: goes to all who wait, once each
             self._never_started(error)
@@ -177,7 +184,6 @@ class Cell:
         except Exception:
             log.exception("%s: on_stop failed", self.address)
 
-    @trio.lowlevel.enable_ki_protection
     async def _handle_mail(self, actor: Actor) -> Exception | None:
         """Handle messages until the actor is to end (None) or crashes.
 
@@ -189,11 +195,14 @@ class Cell:
         while True:
             if not self.handled % LOOK_AT_CLOCK_EVERY:
                 await self._yield_when_due()
+            if self._broken is not None:
+                await trio.lowlevel.checkpoint()  # raises: what waits is for the next incarnation
             envelope = mailbox.get_nowait()
             if envelope is None:
                 self.current = None
-                if self._passivating or self._retiring:
+                if self._retiring or (self._passivating and actor.may_passivate()):
                     return None
+                self._passivating = False
                 if self.kind.idle_after != inf:
                     self.idle_since = clock()
                 await trio.lowlevel.wait_task_rescheduled(mailbox.park())
@@ -209,14 +218,23 @@ class Cell:
             except Rejected as refusal:
                 envelope.fail(refusal)
             except Exception as error:  # noqa: BLE001 - the door: it goes to asker and policy
-                envelope.fail(_caused(ActorCrashed(f"{self.address}: {error!r}"), error))
+                envelope.fail(_caused(ActorCrashed(f"{self.address}: {in_words(error)}"), error))
                 return error
             except BaseException:
-                envelope.fail(ActorCrashed(f"{self.address} was stopped in mid-message"))
+                crash = ActorCrashed(f"{self.address} was stopped in mid-message")
+                envelope.fail(_caused(crash, self._broken))
                 raise
             else:
                 if envelope.waiter is not None:
                     envelope.settle(answer)
+
+    async def child(self, task: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        """A task of the actor's own. Its crash is seen here before more mail can be taken up."""
+        try:
+            await task(*args)
+        except Exception as error:
+            self._broken = error
+            raise
 
     async def _yield_when_due(self) -> None:
         now = trio.current_time()
@@ -238,6 +256,9 @@ class Cell:
             log.error("%s could not start", self.address, exc_info=error)
 
     def _crashed(self, error: Exception) -> None:
+        if self.lifecycle is Lifecycle.STARTING:  # a child, while on_start ran
+            self._never_started(error)
+            return
         if self.lifecycle is not Lifecycle.RUNNING:  # a child, while the incarnation was ending
             log.error("%s: a task failed at the end", self.address, exc_info=error)
             return
@@ -252,13 +273,21 @@ class Cell:
             self._become(Lifecycle.STOPPED)
             log.error("%s crashed too often and was stopped", self.address, exc_info=error)
 
+    def _without_crashes(self, group: BaseExceptionGroup[Any]) -> BaseException:
+        """It was cancelled, and failed at that: log this, and let what ended it go on."""
+        crashes, rest = group.split(Exception)
+        assert rest is not None
+        if crashes is not None:
+            log.error("%s failed while it was cancelled", self.address, exc_info=crashes)
+        return rest
+
     def _return_mail(self) -> None:
+        failure = self._start_failure
+        reason = "it has stopped" if failure is None else f"could not start: {in_words(failure)}"
         for envelope in self.mailbox.drain():
-            error = self._farewell()
             if envelope.waiter is None:
-                letter = DeadLetter(self.address, envelope.message, str(error))
-                self._dead_letters.report(letter)
-            envelope.fail(error)
+                self._dead_letters.report(DeadLetter(self.address, envelope.message, reason))
+            envelope.fail(self._farewell())
 
     def _farewell(self) -> Exception:
         """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
@@ -266,18 +295,21 @@ class Cell:
         if failure is None:
             return ActorStopped(f"{self.address} has stopped; sending again is safe")
         if isinstance(failure, Rejected):
-            return copy(failure)
-        return _caused(ActorCrashed(f"{self.address} could not start: {failure!r}"), failure)
+            return _again(failure)
+        return _caused(
+            ActorCrashed(f"{self.address} could not start: {in_words(failure)}"), failure
+        )
 
 
 class _Context:
     """The actor's view of its cell. See `actor.Context`."""
 
-    __slots__ = ("_cell", "_home")
+    __slots__ = ("_cell", "_home", "_nursery")
 
-    def __init__(self, cell: Cell, home: Home) -> None:
+    def __init__(self, cell: Cell, home: Home, nursery: trio.Nursery) -> None:
         self._cell = cell
         self._home = home
+        self._nursery = nursery  # of this incarnation
 
     @property
     def key(self) -> str:
@@ -291,14 +323,21 @@ class _Context:
         return self._home.ref(kind, key)
 
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: Any) -> None:
-        nursery = self._cell.nursery
-        assert nursery is not None, "the actor has ended"
-        nursery.start_soon(task, *args)
+        self._nursery.start_soon(self._cell.child, task, args, name=task)
 
     def rotate(self, key: str) -> None:
+        if self._cell.nursery is not self._nursery:
+            raise ActorStopped("this incarnation has ended, its address may be another's now")
         self._home.rotate(self._cell, key)
 
 
-def _caused(error: Exception, cause: BaseException) -> Exception:
+def _again(refusal: Rejected) -> Rejected:
+    """Its equal. Not by calling the class, which may want other arguments than `args`."""
+    twin = refusal.__class__.__new__(refusal.__class__, *refusal.args)
+    twin.__dict__.update(refusal.__dict__)
+    return twin
+
+
+def _caused(error: Exception, cause: BaseException | None) -> Exception:
     error.__cause__ = cause
     return error

@@ -9,6 +9,7 @@ __all__ = [
     "MailboxFull",
     "Rejected",
     "UnknownKind",
+    "in_words",
 ]
 
 
@@ -36,7 +37,8 @@ class Rejected(ActorError):
 
 
 class AskCycle(ActorError):
-    """The ask could never be answered: the actor asked is waiting for the one that asks.
+    """The wait could never end: the actor asked is waiting for the one that asks. So it is with a
+    `send` that waits for room.
 
     `path` holds the addresses, the asker first and last.
     """
@@ -52,3 +54,11 @@ class AddressTaken(ActorError):
 
 class UnknownKind(ActorError):
     """No kind of that name was given to `open_system`."""
+
+
+def in_words(error: BaseException) -> str:
+    """Its repr. Nobody is to wait for ever because an exception cannot be described."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 - somebody else's `__repr__`
+        return type(error).__name__

@@ -50,11 +50,10 @@ class Feed(Generic[T]):
         """Number the entries and wake whoever waits for them."""
         if self.closed:
             raise ValueError("the feed is closed")
-        before = self.last
-        for entry in entries:
-            self._window.append(entry)
-            self.last += 1
-        if self.last > before:
+        entries = tuple(entries)  # all or, should this raise, none
+        self._window.extend(entries)
+        self.last += len(entries)
+        if entries:
             self._readers.unpark_all()
 
     @trio.lowlevel.enable_ki_protection

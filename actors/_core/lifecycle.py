@@ -16,7 +16,7 @@ class Lifecycle(Enum):
 
 
 LEGAL: dict[Lifecycle, frozenset[Lifecycle]] = {
-    Lifecycle.STARTING: frozenset({Lifecycle.RUNNING, Lifecycle.RESTARTING, Lifecycle.STOPPED}),
+    Lifecycle.STARTING: frozenset({Lifecycle.RUNNING, Lifecycle.STOPPED}),
     Lifecycle.RUNNING: frozenset({Lifecycle.STOPPING, Lifecycle.RESTARTING, Lifecycle.STOPPED}),
     Lifecycle.STOPPING: frozenset({Lifecycle.STARTING, Lifecycle.STOPPED}),
     Lifecycle.RESTARTING: frozenset({Lifecycle.STARTING, Lifecycle.STOPPED}),

@@ -45,18 +45,19 @@ class Mailbox:
         if envelope.message.control:
             if len(self._control) >= CONTROL_CAPACITY:
                 raise MailboxFull("the control lane is full")
-            self._control.append(envelope)
+            lane = self._control
         else:
             depth = len(self._ordinary)
             if depth >= self.capacity:
                 raise MailboxFull(f"{depth} messages are waiting")
-            self._ordinary.append(envelope)
+            lane = self._ordinary
             if depth >= self.high_water:
                 self.high_water = depth + 1
         reader = self._reader
         if reader is not None:
+            trio.lowlevel.reschedule(reader)  # in a thread without Trio this raises: then no change
             self._reader = None
-            trio.lowlevel.reschedule(reader)
+        lane.append(envelope)
 
     @trio.lowlevel.enable_ki_protection
     def put(self, envelope: Envelope) -> bool:

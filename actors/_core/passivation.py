@@ -34,6 +34,7 @@ class Passivation:
         if self._scope is not None:
             self._scope.deadline = self._deadlines[0][0]
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         while True:
             with trio.CancelScope() as self._scope:

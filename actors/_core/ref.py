@@ -19,7 +19,7 @@ class Recipient(Protocol):
 
     mailbox: Mailbox
     closed: bool
-    waiting_on: "list[Recipient]"  # those whose answer its current message waits for
+    waiting_on: "list[Recipient]"  # those its current message waits for
 
     @property
     def address(self) -> str: ...
@@ -76,13 +76,30 @@ class Ref:
 
     @trio.lowlevel.enable_ki_protection
     async def send(self, message: Message[Any]) -> None:
-        """Send and forget, waiting for room. Returned means queued, cancelled means not sent."""
+        """Send and forget, waiting for room. Returned means queued, cancelled means not sent.
+
+        Raises `AskCycle` if there could never be room; what is urgent does not wait: `MailboxFull`.
+        """
         await trio.lowlevel.checkpoint()
-        mailbox = self._recipient().mailbox
+        cell = self._recipient()
         envelope = SendEnvelope(message)
-        if not mailbox.put(envelope):
-            envelope.waiter = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(partial(_give_up, envelope, mailbox))
+        if cell.mailbox.put(envelope):
+            return
+        task = trio.lowlevel.current_task()
+        caller = self._directory.caller(task)
+        if caller is not None:
+            try:
+                _refuse_cycle(caller, cell)
+            except AskCycle:
+                cell.mailbox.withdraw(envelope)
+                raise
+            caller.waiting_on.append(cell)
+        try:
+            envelope.waiter = task
+            await trio.lowlevel.wait_task_rescheduled(partial(_give_up, envelope, cell.mailbox))
+        finally:
+            if caller is not None:
+                caller.waiting_on.remove(cell)
 
     @trio.lowlevel.enable_ki_protection
     async def ask(self, message: Message[R]) -> R:
@@ -123,8 +140,12 @@ def _refuse_cycle(caller: Recipient, target: Recipient) -> None:
     """Walk from the target along who waits for whom; arriving at the caller means a cycle."""
     path: tuple[str, ...] = (caller.address, target.address)
     trail = [(target, path)]
+    seen = {target}
     while trail:
         cell, path = trail.pop()
         if cell is caller:
             raise AskCycle(path)
-        trail.extend((next_cell, (*path, next_cell.address)) for next_cell in cell.waiting_on)
+        for following in cell.waiting_on:
+            if following not in seen:
+                seen.add(following)
+                trail.append((following, (*path, following.address)))

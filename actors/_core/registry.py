@@ -1,11 +1,11 @@
 """Which cell lives at which address."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import trio
 
 from .cell import Cell
-from .errors import AddressTaken
+from .errors import AddressTaken, UnknownKind
 from .ref import Ref
 
 __all__ = ["Registry"]
@@ -18,7 +18,8 @@ class Registry:
     and a rotation is seen whole or not at all.
     """
 
-    def __init__(self, activate: Callable[[str, str], Cell]) -> None:
+    def __init__(self, kinds: Collection[str], activate: Callable[[str, str], Cell]) -> None:
+        self._kinds = kinds
         self._activate = activate
         self._cells: dict[Address, Cell] = {}
         self._aliases: dict[Address, Address] = {}  # an address that was left -> where it leads
@@ -32,6 +33,8 @@ class Registry:
         return iter(self._cells.values())
 
     def ref(self, kind: str, key: str) -> Ref:
+        if kind not in self._kinds:
+            raise UnknownKind(f"{kind!r}; known are {', '.join(self._kinds) or 'none'}")
         return Ref(self, kind, key)
 
     def find(self, kind: str, key: str) -> Cell:

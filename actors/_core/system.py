@@ -1,7 +1,8 @@
 """The block in which actors live."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import trio
@@ -9,7 +10,7 @@ import trio
 from .actor import Kind
 from .cell import Cell
 from .dead_letters import DeadLetter, DeadLetters, log_dead_letter
-from .errors import ActorStopped, UnknownKind
+from .errors import ActorStopped
 from .passivation import Passivation
 from .ref import Ref
 from .registry import Registry
@@ -46,15 +47,17 @@ class System:
     """Made by `open_system`."""
 
     def __init__(
-        self, kinds: Iterable[Kind], nursery: trio.Nursery, dead_letters: DeadLetters
+        self, kinds: dict[str, Kind], nursery: trio.Nursery, dead_letters: DeadLetters
     ) -> None:
-        self._kinds = {kind.name: kind for kind in kinds}
+        self._kinds = kinds
         self._nursery = nursery
         self._dead_letters = dead_letters
-        self._registry = Registry(self._activate)
+        self._registry = Registry(self._kinds, self._activate)
         self._passivation = Passivation()
         self._activations = 0
-        self._closing = False
+        self._ended: set[str] = set()  # kinds
+        # An actor is not to see, nor to keep alive, the context variables of who wrote first.
+        self._context = copy_context()
         nursery.start_soon(self._passivation.run)
 
     def __repr__(self) -> str:
@@ -62,8 +65,6 @@ class System:
 
     def ref(self, kind: str, key: str) -> Ref:
         """The actor of this kind and key, awake or not. Raises `UnknownKind`."""
-        if kind not in self._kinds:
-            raise UnknownKind(f"{kind!r}; known are {', '.join(self._kinds) or 'none'}")
         return self._registry.ref(kind, key)
 
     def resolve(self, kind: str, key: str) -> str:
@@ -80,18 +81,20 @@ class System:
         )
 
     def _activate(self, kind: str, key: str) -> Cell:
-        if self._closing:
+        if kind in self._ended or self._nursery.cancel_scope.cancel_called:
             raise ActorStopped("the system is closing")
-        self._activations += 1
         cell = Cell(self._kinds[kind], key, self._registry, self._dead_letters)
-        self._nursery.start_soon(cell.run)
+        self._context.run(self._nursery.start_soon, cell.run)
+        self._activations += 1
         self._passivation.watch(cell)
         return cell
 
     async def _drain(self) -> None:
-        """End all actors, those of the kinds named first last: others may need them."""
-        self._closing = True
+        """End all actors, those of the kinds named first last: others may need them, and may wake
+        them until then.
+        """
         for kind in reversed(self._kinds.values()):
+            self._ended.add(kind.name)
             cells = [cell for cell in self._registry if cell.kind is kind]
             for cell in cells:
                 cell.retire()
@@ -127,17 +130,23 @@ async def open_system(
     ended after `drain_seconds` is cancelled. An exception of the block leaves it as it is, not
     wrapped in a group.
     """
-    failure: Exception | None = None
+    by_name = {kind.name: kind for kind in kinds}
+    if len(by_name) < len(kinds):
+        raise ValueError(f"two kinds of one name: {', '.join(kind.name for kind in kinds)}")
+    failure: BaseException | None = None
     async with trio.open_nursery() as outside:
         nursery = await outside.start(_shielded_nursery)
-        system = System(kinds, nursery, DeadLetters(on_dead_letter))
         try:
-            yield system
-        except Exception as error:  # noqa: BLE001 - raised again below
-            failure = error
+            system = System(by_name, nursery, DeadLetters(on_dead_letter))
+            try:
+                yield system
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again below
+                failure = error
+            finally:
+                with trio.move_on_after(drain_seconds, shield=True):
+                    await system._drain()
         finally:
-            with trio.move_on_after(drain_seconds, shield=True):
-                await system._drain()
+            # Whatever happened above: nobody else can end them.
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

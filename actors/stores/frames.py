@@ -1,4 +1,8 @@
-"""The journal's bytes: one frame for each entry. Pure."""
+"""The journal's bytes: one frame for each entry. Pure.
+
+The first two bytes of a frame occur in no UTF-8 text, so no text that is an entry can be taken for
+a frame when the one around it is damaged.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -7,21 +11,26 @@ from zlib import crc32
 
 __all__ = ["SETTLED", "Frame", "encode_frame", "read_frames"]
 
-MAGIC = b"\xa7Gr\x01"
+MAGIC = b"\xa7Gr\x02"
 HEAD = struct.Struct(">4sII")  # magic, crc32 of the body, length of the body
-BODY = struct.Struct(">IB")  # number, length of the stream's name; then the name and the payload
+BODY = struct.Struct(">IIB")  # epoch, number, length of the stream's name; then name and payload
 SETTLED = 0  # the number of the frame that says: this stream gets no more
 
 
 class Frame(NamedTuple):
+    """The epoch grows whenever something may have been lost, so that what follows the loss is
+    told from what came before it.
+    """
+
     stream: str
+    epoch: int
     seq: int
     payload: bytes
 
 
-def encode_frame(stream: str, seq: int, payload: bytes) -> bytes:
+def encode_frame(stream: str, epoch: int, seq: int, payload: bytes) -> bytes:
     name = stream.encode()
-    body = BODY.pack(seq, len(name)) + name + payload
+    body = BODY.pack(epoch, seq, len(name)) + name + payload
     return HEAD.pack(MAGIC, crc32(body), len(body)) + body
 
 
@@ -61,7 +70,7 @@ def _frame_at(data: bytes, position: int) -> tuple[int, Frame | None]:
     body = data[body_at : body_at + length]
     if magic != MAGIC or len(body) != length or length < BODY.size or crc32(body) != checksum:
         return 0, None
-    seq, name_length = BODY.unpack_from(body)
+    epoch, seq, name_length = BODY.unpack_from(body)
     name = body[BODY.size : BODY.size + name_length]
     payload = body[BODY.size + name_length :]
-    return body_at + length, Frame(name.decode(errors="replace"), seq, payload)
+    return body_at + length, Frame(name.decode(errors="replace"), epoch, seq, payload)

@@ -6,7 +6,8 @@ a test can walk through, byte by byte: damage costs the entries it hit, and no o
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +19,14 @@ import trio
 
 from .disk import Disk, RealDisk
 from .errors import StoreError, store_error
-from .frames import SETTLED, encode_frame, read_frames
-from .writer import Done, Writer, open_writer, wait_durable
+from .frames import SETTLED, Frame, encode_frame, read_frames
+from .writer import Done, Writer, background, open_writer, wait_durable
 
 __all__ = ["Journal", "JournalStatistics", "StreamInfo", "open_journal"]
 
 log = logging.getLogger("actors.stores")
 
-SUFFIX = ".journal"
+SEGMENT = re.compile(r"[0-9]{8}\.journal")
 Entries = Sequence[tuple[int, bytes]]
 T = TypeVar("T")
 
@@ -66,11 +67,17 @@ class _Stream:
 class _Append:
     """`first` is None for what needs no place in the order: marks, and entries copied forward."""
 
-    stream: str
     data: bytes
+    sizes: Mapping[str, int]  # how many of the bytes belong to which stream
+    stream: str = ""
     first: int | None = None
     last: int = 0
     segment: int = 0  # where it went; the writer says
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seal:
+    """Begin a new segment with the next append."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +88,15 @@ class _Drop:
     streams: Sequence[str]
 
 
+_Job = _Append | _Seal | _Drop
+
+
 class Journal:
     """Entries of a stream are numbered from 1 without holes. What a reader gets is always a
     beginning of the stream, never a wrong entry, whatever happened to the disk.
 
-    The space of settled streams is given back, a segment at a time, `retain_seconds` after they
-    were settled. A stream that runs on while the rest of its segment is garbage is copied forward.
+    A settled stream is forgotten `retain_seconds` later, and its space given back, a segment at a
+    time. A stream that runs on while the rest of its segment is garbage is copied forward.
     """
 
     def __init__(
@@ -100,8 +110,9 @@ class Journal:
         self._segments: dict[int, _Segment] = {}
         self._streams: dict[str, _Stream] = {}
         self._entries = 0
+        self._epoch = 1
         self._alarm = trio.CancelScope()
-        self._writer: Writer[_Append | _Drop]
+        self._writer: Writer[_Job]
 
     def __repr__(self) -> str:
         return f"<Journal {len(self._streams)} streams, {len(self._segments)} segments>"
@@ -112,14 +123,17 @@ class Journal:
         """Queue entries; never waits. `on_durable` is called in the Trio thread: with None when
         they are on disk, or with a `StoreError`, and then the stream ends where it ended before.
         """
-        data = b"".join(encode_frame(stream, seq, payload) for seq, payload in entries)
-        job = _Append(stream, data, entries[0][0], entries[-1][0])
+        data = b"".join(encode_frame(stream, self._epoch, *entry) for entry in entries)
+        job = _Append(data, {stream: len(data)}, stream, entries[0][0], entries[-1][0])
 
         def done(error: BaseException | None) -> None:
             if error is None:
                 self._streams.setdefault(stream, _Stream()).last = job.last
                 self._placed(job)
                 self._entries += len(entries)
+            else:
+                # Some of it may be on the disk all the same. What comes next outranks it.
+                self._epoch += 1
             on_durable(None if error is None else store_error(error))
 
         self._writer.submit(job, done)
@@ -134,12 +148,15 @@ class Journal:
         if known is None or known.expires is not None:
             return
         known.expires = trio.current_time() + self._retain_seconds
-        mark = _Append(stream, encode_frame(stream, SETTLED, b"%d" % known.last))
+        data = encode_frame(stream, self._epoch, SETTLED, b"")
+        mark = _Append(data, {stream: len(data)})
         self._writer.submit(mark, lambda error: None if error else self._placed(mark))
-        self._set_alarm()
+        self._alarm.deadline = min(self._alarm.deadline, known.expires)
 
     def _placed(self, job: _Append) -> None:
-        self._segments.setdefault(job.segment, _Segment()).add(job.stream, len(job.data))
+        segment = self._segments.setdefault(job.segment, _Segment())
+        for stream, size in job.sizes.items():
+            segment.add(stream, size)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -159,23 +176,29 @@ class Journal:
         """The durable entries behind `after`. Reads the segments that hold the stream."""
         await trio.lowlevel.checkpoint()
         while (known := self._streams.get(stream)) is not None:
-            numbers = [n for n, segment in self._segments.items() if stream in segment.streams]
+            numbers = self._holding(stream)
             try:
-                found = await self._call(self._collect, stream, sorted(numbers))
-            except FileNotFoundError:
-                continue  # moved forward, or given back, meanwhile
+                found = await self._call(self._collect, stream, numbers)
             except OSError as error:
+                if numbers != self._holding(stream):
+                    continue  # moved forward, or given back, meanwhile
                 raise store_error(error) from error
-            last = _unbroken(found, known.last)
-            return [(seq, found[seq]) for seq in range(after + 1, last + 1)]
+            epochs = {seq: frame.epoch for seq, frame in found.items()}
+            last = min(_unbroken(epochs), known.last)
+            return [(seq, found[seq].payload) for seq in range(after + 1, last + 1)]
         return []
 
-    def _collect(self, stream: str, numbers: Sequence[int]) -> dict[int, bytes]:
-        found: dict[int, bytes] = {}
+    def _holding(self, stream: str) -> list[int]:
+        return sorted(n for n, segment in self._segments.items() if stream in segment.streams)
+
+    def _collect(self, stream: str, numbers: Sequence[int]) -> dict[int, Frame]:
+        """The frames of the stream; of two with the same number, that of the later epoch."""
+        found: dict[int, Frame] = {}
         for number in numbers:
             for _, _, frame in read_frames(self._disk.read(self._tail.path(number))):
                 if frame is not None and frame.stream == stream and frame.seq != SETTLED:
-                    found[frame.seq] = frame.payload
+                    rival = found.get(frame.seq, frame)
+                    found[frame.seq] = max(frame, rival, key=lambda frame: frame.epoch)
         return found
 
     async def _call(self, operation: Callable[..., T], *args: object) -> T:
@@ -194,60 +217,76 @@ class Journal:
 
     # -- giving space back ------------------------------------------------------------------
 
-    def _set_alarm(self) -> None:
-        now = trio.current_time()
-        times = (stream.expires for stream in self._streams.values())
-        self._alarm.deadline = min((at for at in times if at is not None and at > now), default=inf)
-
     async def _reclaim_forever(self) -> None:
         """Asleep until the next stream expires; for ever while there is none."""
         while True:
+            whole = await self._reclaim()
+            times = [stream.expires for stream in self._streams.values()]
+            again = inf if whole else trio.current_time() + self._retain_seconds
             with trio.CancelScope() as self._alarm:
-                self._set_alarm()
+                self._alarm.deadline = min((at for at in times if at is not None), default=again)
                 await trio.sleep_forever()
-            try:
-                await self._reclaim()
-            except (StoreError, OSError) as error:
-                log.warning("journal space could not be given back yet: %s", error)
 
-    async def _reclaim(self) -> None:
+    async def _reclaim(self) -> bool:
+        """Forget what has expired, and give its space back; False if not all of it could be."""
         now = trio.current_time()
-        live = {
-            name
-            for name, stream in self._streams.items()
-            if stream.expires is None or stream.expires > now
-        }
-        newest = max(self._segments, default=0)
-        for number, segment in sorted(self._segments.items()):
-            kept = live & segment.streams.keys()
-            if kept and number != newest and _mostly_garbage(segment, kept):
-                await self._copy_forward(number, kept)
-                kept = set()
-            if not kept:
-                await self._drop(number, live)
+        for name, stream in list(self._streams.items()):
+            if stream.expires is not None and stream.expires <= now:
+                del self._streams[name]
+        whole = True
+        for number in sorted(self._segments):
+            try:
+                await self._give_back(number, self._segments[number])
+            except (StoreError, OSError) as error:
+                log.warning("journal space could not be given back yet: %s", store_error(error))
+                whole = False
+        return whole
+
+    async def _give_back(self, number: int, segment: _Segment) -> None:
+        """Nothing, while a live stream needs it."""
+        if number == max(self._segments):
+            if self._live(segment):
+                return
+            # An append may be on its way. When this is done the segment does not grow any more,
+            # and all that it holds is known.
+            await self._writer.do(_Seal())
+        live = self._live(segment)
+        if live and sum(segment.streams[name] for name in live) * 2 < segment.size:
+            await self._copy_forward(number, live)
+            for name in live:
+                del segment.streams[name]
+        if not self._live(segment):
+            await self._drop(number, segment)
+
+    def _live(self, segment: _Segment) -> set[str]:
+        return self._streams.keys() & segment.streams.keys()
 
     async def _copy_forward(self, number: int, streams: set[str]) -> None:
         data = await self._call(self._disk.read, self._tail.path(number))
-        for _, _, frame in read_frames(data):
+        copies: dict[str, list[bytes]] = {}
+        for start, end, frame in read_frames(data):
             if frame is not None and frame.stream in streams:
-                copy = _Append(frame.stream, encode_frame(*frame))
-                await self._writer.do(copy)
-                self._placed(copy)
+                copies.setdefault(frame.stream, []).append(data[start:end])
+        parts = {stream: b"".join(frames) for stream, frames in copies.items()}
+        copy = _Append(b"".join(parts.values()), {name: len(part) for name, part in parts.items()})
+        await self._writer.do(copy)
+        self._placed(copy)
 
-    async def _drop(self, number: int, live: set[str]) -> None:
-        segment = self._segments.pop(number)
-        elsewhere = set().union(*(other.streams for other in self._segments.values()))
-        gone = [name for name in segment.streams if name not in live and name not in elsewhere]
-        for name in gone:
-            self._streams.pop(name, None)
-        await self._writer.do(_Drop(number, gone))
+    async def _drop(self, number: int, segment: _Segment) -> None:
+        gone = [name for name in segment.streams if name not in self._streams]
+        del self._segments[number]  # before the file: a reader that misses it looks again
+        try:
+            await self._writer.do(_Drop(number, gone))
+        except StoreError:
+            self._segments[number] = segment
+            raise
 
     # -- opening ----------------------------------------------------------------------------
 
     async def _recover(self) -> None:
         """Learn what is there. A torn tail is what a power cut leaves, and is cut off."""
-        found: dict[str, set[int]] = {}
-        settled: dict[str, int] = {}
+        found: dict[str, dict[int, int]] = {}  # of each stream, the epochs of its entries
+        settled: set[str] = set()
         numbers = await self._call(self._tail.prepare)
         for number in numbers:
             data = await self._call(self._disk.read, self._tail.path(number))
@@ -257,20 +296,24 @@ class Journal:
                     torn = number == numbers[-1] and end == len(data)
                     await self._damaged(number, start, end, torn)
                     continue
+                self._epoch = max(self._epoch, frame.epoch + 1)
                 segment.add(frame.stream, end - start)
                 if frame.seq == SETTLED:
-                    settled[frame.stream] = int(frame.payload)
+                    settled.add(frame.stream)
                 else:
-                    found.setdefault(frame.stream, set()).add(frame.seq)
+                    epochs = found.setdefault(frame.stream, {})
+                    epochs[frame.seq] = max(frame.epoch, epochs.get(frame.seq, 0))
         expires = trio.current_time() + self._retain_seconds
-        for name, seqs in found.items():
-            last = _unbroken(seqs, settled.get(name, len(seqs)))
-            self._streams[name] = _Stream(last, expires if name in settled else None)
-            self._tail.written[name] = last
+        for name, epochs in found.items():
+            if last := _unbroken(epochs):
+                self._streams[name] = _Stream(last, expires if name in settled else None)
+                self._tail.written[name] = last
 
     async def _damaged(self, number: int, start: int, end: int, torn: bool) -> None:
         if torn:
-            await self._call(self._disk.truncate, self._tail.path(number), start)
+            path = self._tail.path(number)
+            await self._call(self._disk.truncate, path, start)
+            await self._call(self._disk.flush, path)
             return
         self.damage.append(f"segment {number}: bytes {start} to {end} cannot be read")
         log.warning("journal %s", self.damage[-1])
@@ -290,20 +333,20 @@ class _Tail:
         self._sealed = True  # begin a new segment with the next write
 
     def path(self, number: int) -> Path:
-        return self._directory / f"{number:08d}{SUFFIX}"
+        return self._directory / f"{number:08d}.journal"
 
     def prepare(self) -> list[int]:
         """The segments that are there. What is written from now on goes to a new one."""
         self._disk.make_directory(self._directory)
         names = [info.name for info in self._disk.scan(self._directory)]
-        numbers = sorted(int(Path(name).stem) for name in names if name.endswith(SUFFIX))
+        numbers = sorted(int(name[:8]) for name in names if SEGMENT.fullmatch(name))
         self._number = max(numbers, default=0)
         return numbers
 
-    def commit(self, jobs: Sequence[_Append | _Drop]) -> Sequence[BaseException | None]:
-        """All appends with one flush; then the drops."""
-        written = dict.fromkeys((job.stream for job in jobs if isinstance(job, _Append)), 0)
-        written = {name: self.written.get(name, 0) for name in written}
+    def commit(self, jobs: Sequence[_Job]) -> Sequence[BaseException | None]:
+        """All appends with one flush; then the rest."""
+        streams = {job.stream for job in jobs if isinstance(job, _Append)}
+        written = {name: self.written.get(name, 0) for name in streams}
         outcomes = [_admit(job, written) for job in jobs]
         accepted = [
             job
@@ -311,16 +354,12 @@ class _Tail:
             if isinstance(job, _Append) and outcome is None
         ]
         failure = self._write(b"".join(job.data for job in accepted)) if accepted else None
-        if failure is not None:
-            return [
-                outcome or (failure if isinstance(job, _Append) else self._drop(job))
-                for job, outcome in zip(jobs, outcomes, strict=True)
-            ]
-        self.written |= written
+        if failure is None:
+            self.written |= written
         for job in accepted:
             job.segment = self._number
         return [
-            outcome or (self._drop(job) if isinstance(job, _Drop) else None)
+            outcome or (failure if isinstance(job, _Append) else self._attempt(job))
             for job, outcome in zip(jobs, outcomes, strict=True)
         ]
 
@@ -335,23 +374,27 @@ class _Tail:
             if fresh:
                 self._disk.flush_directory(self._directory)
         except OSError as error:
-            self._cut_back(path)
+            self._cut_back(path, fresh)
             return error
         self._size += len(data)
         self.flushes += 1
         return None
 
-    def _cut_back(self, path: Path) -> None:
+    def _cut_back(self, path: Path, fresh: bool) -> None:
         """Leave nothing of a failed write, and have the next one begin a new segment: after a
         failed flush nobody knows what this file will hold.
         """
         self._sealed = True
         with suppress(OSError):
-            self._disk.truncate(path, self._size)
+            if fresh:
+                self._disk.remove(path)
+            else:
+                self._disk.truncate(path, self._size)
 
-    def _drop(self, job: _Drop) -> OSError | None:
-        if job.segment == self._number:
+    def _attempt(self, job: _Seal | _Drop) -> OSError | None:
+        if isinstance(job, _Seal):
             self._sealed = True
+            return None
         for name in job.streams:
             self.written.pop(name, None)
         try:
@@ -362,9 +405,9 @@ class _Tail:
         return None
 
 
-def _admit(job: _Append | _Drop, written: dict[str, int]) -> BaseException | None:
+def _admit(job: _Job, written: dict[str, int]) -> BaseException | None:
     """No holes: what follows a failed append of the same stream fails too."""
-    if isinstance(job, _Drop) or job.first is None:
+    if not isinstance(job, _Append) or job.first is None:
         return None
     if job.first != written[job.stream] + 1:
         return ValueError(f"entry {job.first} cannot follow entry {written[job.stream]}")
@@ -372,16 +415,15 @@ def _admit(job: _Append | _Drop, written: dict[str, int]) -> BaseException | Non
     return None
 
 
-def _unbroken(seqs: Container[int], limit: int) -> int:
-    """How far the numbers go from 1 without a hole, at most to `limit`."""
-    last = 0
-    while last < limit and last + 1 in seqs:
+def _unbroken(epochs: Mapping[int, int]) -> int:
+    """How far the numbers go from 1 without a hole. An entry of an earlier epoch than the one
+    before it does not follow that: it is what a hole, since filled anew, had cut off.
+    """
+    last = epoch = 0
+    while epochs.get(last + 1, -1) >= epoch:
         last += 1
+        epoch = epochs[last]
     return last
-
-
-def _mostly_garbage(segment: _Segment, kept: set[str]) -> bool:
-    return sum(segment.streams[name] for name in kept) * 2 < segment.size
 
 
 @asynccontextmanager
@@ -398,16 +440,11 @@ async def open_journal(
         await journal._recover()
     except OSError as error:
         raise store_error(error) from error
-    failure: Exception | None = None
     async with (
         open_writer(journal._tail.commit, blocking=journal._disk.blocking) as journal._writer,
-        trio.open_nursery() as nursery,
+        background(journal._reclaim_forever) as reclaiming,
     ):
-        nursery.start_soon(journal._reclaim_forever)
         try:
             yield journal
-        except Exception as error:  # noqa: BLE001 - raised again below, not wrapped in a group
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        finally:
+            reclaiming.cancel()

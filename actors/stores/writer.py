@@ -1,6 +1,6 @@
 """Group commit: whatever waits for the disk is done as one batch."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -11,7 +11,7 @@ import trio
 
 from .errors import store_error
 
-__all__ = ["Done", "Writer", "open_writer", "wait_durable"]
+__all__ = ["Done", "Writer", "background", "open_writer", "wait_durable"]
 
 J = TypeVar("J")
 
@@ -67,6 +67,22 @@ async def open_writer(commit: Commit[J], *, blocking: bool) -> AsyncIterator[Wri
     else:
         async with _inline(commit) as writer:
             yield writer
+
+
+@asynccontextmanager
+async def background(work: Callable[[], Awaitable[None]]) -> AsyncIterator[trio.CancelScope]:
+    """Run `work` beside the block, and wait for it. What the block raises comes out as it is, in
+    no group: nobody outside can know that there is a nursery.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        try:
+            yield nursery.cancel_scope
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _deliver(batch: Sequence[tuple[J, Done]], outcomes: Sequence[BaseException | None]) -> None:
@@ -140,8 +156,7 @@ async def _inline(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
                 else:
                     await wake.park()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work)
+    async with background(work):
         try:
             yield Writer(queue)
         finally:

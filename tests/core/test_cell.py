@@ -6,7 +6,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorCrashed, ActorStopped, Kind, Lifecycle, RestartPolicy, open_system
+from actors import (
+    ActorCrashed,
+    ActorStopped,
+    Kind,
+    Lifecycle,
+    Rejected,
+    RestartPolicy,
+    open_system,
+)
 from actors._core.lifecycle import LEGAL
 from tests.core.conftest import Do, Player, Say
 from tests.core.test_ref import Gate
@@ -248,3 +256,107 @@ async def test_on_stop_that_fails_is_logged_and_harms_nobody(diary, caplog):
     async with open_system(Kind("bad", partial(Bad, diary=diary))) as system:
         await system.ref("bad", "a").ask(Say(1))
     assert "bad end" in caplog.text
+
+
+async def test_a_crash_in_may_passivate_restarts_the_actor(diary, autojump_clock):
+    class Broken(Player):
+        def may_passivate(self):
+            raise ValueError("broken")
+
+    async with open_system(Kind("player", partial(Broken, diary=diary), idle_after=1)) as system:
+        assert await system.ref("player", "a").ask(Say(1)) == 1
+        await trio.sleep(1.5)
+        assert await system.ref("player", "a").ask(Say(2)) == 2
+    assert diary.of("a") == ["start", 1, "start", 2, "stop"]
+
+
+async def test_after_a_childs_crash_the_mail_is_the_next_incarnations(diary):
+    async def crash_beside(player):
+        crashed = trio.Event()
+
+        async def child():
+            crashed.set()
+            raise ValueError("broken")
+
+        player.context.start_soon(child)
+        await crashed.wait()
+
+    async with open_players(diary) as system:
+        ref = system.ref("player", "a")
+        ref.tell(Do(crash_beside))
+        ref.tell(Say("kept"))
+        assert await ref.ask(Say("too")) == "too"
+    assert diary.of("a") == ["start", "start", "kept", "too", "stop"]
+
+
+async def test_a_child_that_crashes_during_the_start_fails_the_start(diary):
+    class Broken(Player):
+        async def on_start(self):
+            async def child():
+                raise ValueError("broken")
+
+            self.context.start_soon(child)
+            await trio.sleep_forever()
+
+    async with open_system(Kind("player", partial(Broken, diary=diary))) as system:
+        with pytest.raises(ActorCrashed, match="could not start"):
+            await system.ref("player", "a").ask(Say(1))
+
+
+async def test_what_an_actor_that_has_ended_starts_does_not_run_in_the_next(diary):
+    old = []
+
+    async def keep(player):
+        old.append(player.context)
+        raise ValueError("broken")
+
+    async with open_players(diary) as system:
+        ref = system.ref("player", "a")
+        with pytest.raises(ActorCrashed):
+            await ref.ask(Do(keep))
+        await ref.ask(Say(1))
+        with pytest.raises(RuntimeError):
+            old[0].start_soon(trio.sleep_forever)
+        with pytest.raises(ActorStopped):
+            old[0].rotate("b")
+
+
+async def test_a_refusal_with_arguments_of_its_own_reaches_every_asker(diary):
+    class Closed(Rejected):
+        def __init__(self, since, until):
+            super().__init__(f"from {since} to {until}")
+            self.until = until
+
+    class Shut(Player):
+        async def on_start(self):
+            await trio.lowlevel.checkpoint()
+            raise Closed(1, until=2)
+
+    async with open_system(Kind("player", partial(Shut, diary=diary))) as system:
+
+        async def ask():
+            with pytest.raises(Closed, match="from 1 to 2") as refusal:
+                await system.ref("player", "a").ask(Say(1))
+            assert refusal.value.until == 2
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+
+
+async def test_an_error_that_cannot_be_described_is_still_an_answer(diary):
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError("no words")
+
+    async def fail_mutely(player):
+        raise ValueError(Mute())
+
+    async with open_players(diary) as system:
+        with pytest.raises(ActorCrashed, match="ValueError"):
+            await system.ref("player", "a").ask(Do(fail_mutely))
+
+
+def test_a_mailbox_that_holds_nothing_is_refused():
+    with pytest.raises(ValueError, match="mailbox of 0"):
+        Kind("player", Player, capacity=0)

@@ -1,6 +1,7 @@
 """Telling and asking."""
 
 import gc
+import threading
 from functools import partial
 
 import pytest
@@ -290,3 +291,34 @@ async def test_refs_do_not_keep_ended_actors_alive(diary, autojump_clock):
         gc.collect()
         assert system.statistics().cells == ()
         assert not [thing for thing in gc.get_objects() if isinstance(thing, Player)]
+
+
+async def test_a_send_to_oneself_that_could_never_have_room_raises_at_once(diary):
+    async def flood(player):
+        for _ in range(3):
+            await player.context.ref.send(Say("again"))
+
+    async with open_players(diary, capacity=1) as system:
+        with pytest.raises(ActorCrashed) as crash:
+            await system.ref("player", "a").ask(Do(flood))
+        assert isinstance(crash.value.__cause__, AskCycle)
+
+
+async def test_telling_from_a_thread_without_trio_raises_and_changes_nothing(diary):
+    async with open_players(diary) as system:
+        ref = system.ref("player", "a")
+        await ref.ask(Say(1))
+        raised = []
+
+        def tell():
+            try:
+                ref.tell(Say("never"))
+            except RuntimeError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+        assert raised
+        assert await ref.ask(Say(2)) == 2
+    assert "never" not in diary.of("a")

@@ -1,5 +1,6 @@
 """The block in which actors live, and its end."""
 
+import contextvars
 from functools import partial
 
 import pytest
@@ -171,3 +172,32 @@ async def test_a_sink_for_dead_letters_that_fails_harms_nobody(diary):
         system.ref("b", "a").tell(Say(1))
         await wait_all_tasks_blocked()
         assert system.statistics().dead_letters == 1
+
+
+async def test_until_its_kind_ends_an_actor_may_still_be_woken(diary):
+    class Roof(Player):
+        async def on_stop(self):
+            await self.context.refer("ground", "g").ask(Say("last"))
+
+    kinds = (Kind("ground", partial(Player, diary=diary)), Kind("roof", partial(Roof, diary=diary)))
+    async with open_system(*kinds) as system:
+        await system.ref("roof", "r").ask(Say(1))
+    assert diary.of("g") == ["start", "last", "stop"]
+
+
+async def test_an_actor_does_not_see_the_context_variables_of_who_wrote_first(diary):
+    variable = contextvars.ContextVar("variable", default="nobody's")
+
+    async def look(player):
+        await trio.lowlevel.checkpoint()
+        return variable.get()
+
+    async with open_system(Kind("player", partial(Player, diary=diary))) as system:
+        variable.set("a request's")
+        assert await system.ref("player", "a").ask(Do(look)) == "nobody's"
+
+
+async def test_two_kinds_of_one_name_are_refused(diary):
+    with pytest.raises(ValueError, match="two kinds"):
+        async with open_system(Kind("player", Player), Kind("player", Player)):
+            pass

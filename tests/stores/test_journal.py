@@ -21,7 +21,10 @@ def entries(first, last, mark=""):
     return [(n, f"{mark}{n}".encode()) for n in range(first, last + 1)]
 
 
-@given(st.lists(st.tuples(names, st.integers(0, 2**32 - 1), st.binary(max_size=50)), max_size=8))
+numbers = st.integers(0, 2**32 - 1)
+
+
+@given(st.lists(st.tuples(names, numbers, numbers, st.binary(max_size=50)), max_size=8))
 def test_frames_come_back_as_they_were(frames):
     data = b"".join(encode_frame(*frame) for frame in frames)
     assert [tuple(frame) for _, _, frame in read_frames(data)] == frames
@@ -29,7 +32,7 @@ def test_frames_come_back_as_they_were(frames):
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
 def test_damage_costs_what_it_hit_and_never_gives_a_wrong_frame(payloads, data):
-    whole = [encode_frame("s", n, payload) for n, payload in enumerate(payloads, 1)]
+    whole = [encode_frame("s", 1, n, payload) for n, payload in enumerate(payloads, 1)]
     raw = bytearray(b"".join(whole))
     position = data.draw(st.integers(0, len(raw) - 1))
     raw[position] ^= data.draw(st.integers(1, 255))
@@ -106,6 +109,35 @@ async def test_after_a_failed_append_the_same_numbers_may_come_again():
         await journal.write("a", entries(3, 3))
         assert await journal.read("a") == entries(1, 3)
         assert journal.info("b") is None
+
+
+async def test_what_a_failed_append_left_on_the_disk_never_outranks_what_came_after():
+    """The flush fails after the bytes are out, and so does the cutting back."""
+    fails = [False]
+    memory = MemoryDisk()
+    refused = {"flush", "truncate", "remove"}
+    disk = FaultyDisk(memory, lambda number, name: fails[0] and name in refused)
+    async with open_journal(HERE, disk=disk) as journal:
+        await journal.write("a", entries(1, 2))
+        fails[0] = True
+        with pytest.raises(StoreError):
+            await journal.write("a", entries(3, 5, "lost"))
+        fails[0] = False
+        await journal.write("a", entries(3, 3))
+        assert await journal.read("a") == entries(1, 3)
+    async with open_journal(HERE, disk=memory) as journal:
+        assert await journal.read("a") == entries(1, 3)
+        await journal.write("a", entries(4, 4))
+        assert await journal.read("a") == entries(1, 4)
+
+
+async def test_files_of_other_names_are_none_of_its_business():
+    disk = MemoryDisk()
+    disk.create(HERE / "notes.journal", b"mine")
+    async with open_journal(HERE, disk=disk) as journal:
+        await journal.write("a", entries(1, 1))
+        assert await journal.read("a") == entries(1, 1)
+        assert journal.damage == []
 
 
 async def scenario(disk, done):
