@@ -10,6 +10,7 @@ from ._core.errors import (
     AddressTaken,
     AskCycle,
     MailboxFull,
+    Moved,
     Rejected,
     UnknownKind,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Lifecycle",
     "MailboxFull",
     "Message",
+    "Moved",
     "Ref",
     "Rejected",
     "RestartPolicy",

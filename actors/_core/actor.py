@@ -41,7 +41,8 @@ class Actor:
 
     | you write       | the runtime calls it                                                     |
     |-----------------|--------------------------------------------------------------------------|
-    | `on_start`      | first, once for each incarnation; a crash fails all who wait             |
+    | `on_start`      | first, once for each incarnation; a crash fails all who wait; `Moved`    |
+    |                 | says that it lives at another key now, and its mail goes there           |
     | `receive`       | for each message, one at a time, also across awaits; what it returns     |
     |                 | answers an ask, so does `Rejected`; any other exception restarts         |
     | `may_passivate` | after `idle_after` seconds without mail, in the same step as the check   |

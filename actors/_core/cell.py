@@ -10,7 +10,16 @@ import trio
 from .actor import Actor, Kind
 from .dead_letters import DeadLetter, DeadLetters
 from .envelope import Message
-from .errors import ActorCrashed, ActorStopped, Rejected, in_words
+from .errors import (
+    ActorCrashed,
+    ActorError,
+    ActorStopped,
+    AddressTaken,
+    Elsewhere,
+    Moved,
+    Rejected,
+    in_words,
+)
 from .lifecycle import LEGAL, Lifecycle
 from .mailbox import Mailbox
 from .ref import Recipient, Ref
@@ -30,6 +39,7 @@ class Home(Protocol):
 
     def ref(self, kind: str, key: str) -> Ref: ...
     def rotate(self, cell: "Cell", key: str) -> None: ...
+    def forward(self, cell: "Cell", key: str) -> None: ...
     def entered(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
     def left(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
 
@@ -168,6 +178,9 @@ class Cell:
             assert self.nursery is not None
             actor.context = _Context(self, self._home, self.nursery)
             await actor.on_start()
+        except Moved as moved:
+            self._moved(moved)
+            return None
         except Exception as error:  # noqa: BLE001 - the door: goes to all who wait, once each
             self._never_started(error)
             return None
@@ -255,6 +268,15 @@ class Cell:
         if not isinstance(error, Rejected):
             log.error("%s could not start", self.address, exc_info=error)
 
+    def _moved(self, moved: Moved) -> None:
+        try:
+            self._home.forward(self, moved.key)
+        except AddressTaken as error:
+            self._never_started(error)
+        else:
+            self._become(Lifecycle.STOPPED)
+            self._start_failure = moved
+
     def _crashed(self, error: Exception) -> None:
         if self.lifecycle is Lifecycle.STARTING:  # a child, while on_start ran
             self._never_started(error)
@@ -285,15 +307,28 @@ class Cell:
         failure = self._start_failure
         reason = "it has stopped" if failure is None else f"could not start: {in_words(failure)}"
         for envelope in self.mailbox.drain():
-            if envelope.waiter is None:
+            if envelope.waiter is not None:
+                envelope.fail(self._farewell())
+            elif not self._passed_on(envelope.message):
                 self._dead_letters.report(DeadLetter(self.address, envelope.message, reason))
-            envelope.fail(self._farewell())
+
+    def _passed_on(self, message: Message[Any]) -> bool:
+        """Only tells: who waits sends again, and can still give up."""
+        if not isinstance(self._start_failure, Moved):
+            return False
+        try:
+            self._home.ref(self.kind.name, self._start_failure.key).tell(message)
+        except ActorError:
+            return False
+        return True
 
     def _farewell(self) -> Exception:
         """Each asker gets an error of its own: one raised in many tasks grows their tracebacks."""
         failure = self._start_failure
         if failure is None:
             return ActorStopped(f"{self.address} has stopped; sending again is safe")
+        if isinstance(failure, Moved):
+            return Elsewhere(failure.key)
         if isinstance(failure, Rejected):
             return _again(failure)
         return _caused(

@@ -6,7 +6,9 @@ __all__ = [
     "ActorStopped",
     "AddressTaken",
     "AskCycle",
+    "Elsewhere",
     "MailboxFull",
+    "Moved",
     "Rejected",
     "UnknownKind",
     "in_words",
@@ -50,6 +52,20 @@ class AskCycle(ActorError):
 
 class AddressTaken(ActorError):
     """Another actor lives at the address that this one wanted to rotate to."""
+
+
+class Moved(ActorError):
+    """Raised in `on_start`: what was asked for lives at `key` now. Its mail goes there, and so
+    does all that is sent to the old address from now on.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class Elsewhere(ActorError):
+    """The runtime's own: the address leads elsewhere now, send again."""
 
 
 class UnknownKind(ActorError):

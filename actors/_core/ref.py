@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from .envelope import Envelope, Message, SendEnvelope
-from .errors import AskCycle
+from .errors import AskCycle, Elsewhere
 from .mailbox import Mailbox
 
 __all__ = ["Directory", "Recipient", "Ref"]
@@ -97,9 +97,13 @@ class Ref:
         try:
             envelope.waiter = task
             await trio.lowlevel.wait_task_rescheduled(partial(_give_up, envelope, cell.mailbox))
+            return
+        except Elsewhere:
+            pass
         finally:
             if caller is not None:
                 caller.waiting_on.remove(cell)
+        await self.send(message)
 
     @trio.lowlevel.enable_ki_protection
     async def ask(self, message: Message[R]) -> R:
@@ -117,16 +121,23 @@ class Ref:
         if caller is not None:
             _refuse_cycle(caller, cell)
             caller.waiting_on.append(cell)
-        try:
-            envelope = Envelope(message, task)
-            cell.mailbox.put(envelope)
-            answer: R = await trio.lowlevel.wait_task_rescheduled(
-                partial(_give_up, envelope, cell.mailbox)
-            )
-            return answer
-        finally:
+        while True:
+            try:
+                envelope = Envelope(message, task)
+                cell.mailbox.put(envelope)
+                answer: R = await trio.lowlevel.wait_task_rescheduled(
+                    partial(_give_up, envelope, cell.mailbox)
+                )
+                return answer
+            except Elsewhere:
+                pass
+            finally:
+                if caller is not None:
+                    caller.waiting_on.remove(cell)
+            cell = self._recipient()
             if caller is not None:
-                caller.waiting_on.remove(cell)
+                _refuse_cycle(caller, cell)
+                caller.waiting_on.append(cell)
 
 
 def _give_up(envelope: Envelope, mailbox: Mailbox, _: object) -> trio.lowlevel.Abort:

@@ -71,6 +71,13 @@ class Registry:
         self._aliases[old] = new
         cell.key = key
 
+    def forward(self, cell: Cell, key: str) -> None:
+        """From now on the cell's address leads to `key`, whether anybody lives there or not."""
+        old, new = (cell.kind.name, cell.key), (cell.kind.name, key)
+        if self.resolve(*new) == old:
+            raise AddressTaken(f"{old[0]}/{old[1]} would lead to itself")
+        self._aliases[old] = new
+
     def caller(self, task: trio.lowlevel.Task) -> Cell | None:
         """Whose handler runs in this task or, through nurseries, in one of its parents.
 

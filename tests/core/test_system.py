@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorCrashed, AddressTaken, Kind, open_system
+from actors import ActorCrashed, AddressTaken, Kind, Moved, open_system
 from tests.core.conftest import Do, Player, Say
 from tests.core.test_ref import Gate
 
@@ -201,3 +201,70 @@ async def test_two_kinds_of_one_name_are_refused(diary):
     with pytest.raises(ValueError, match="two kinds"):
         async with open_system(Kind("player", Player), Kind("player", Player)):
             pass
+
+
+class Mover(Player):
+    """Lives at the key that `homes` names for its own, if it names one."""
+
+    def __init__(self, key, diary, homes):
+        super().__init__(key, diary)
+        self.homes = homes
+
+    async def on_start(self):
+        await trio.lowlevel.checkpoint()
+        if self.key in self.homes:
+            raise Moved(self.homes[self.key])
+        await super().on_start()
+
+
+def open_movers(diary, homes, **options):
+    return open_system(Kind("player", partial(Mover, diary=diary, homes=homes), **options))
+
+
+@pytest.mark.parametrize("awake", [True, False])
+async def test_mail_for_one_who_has_moved_goes_to_the_new_address_in_order(diary, awake):
+    async with open_movers(diary, {"old": "new"}, capacity=2) as system:
+        if awake:
+            await system.ref("player", "new").ask(Say("first"))
+        old = system.ref("player", "old")
+        old.tell(Say(1))
+        old.tell(Say(2))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(old.send, Say(3))
+            await wait_all_tasks_blocked()
+        assert await old.ask(Say(4)) == 4
+        assert system.resolve("player", "old") == "new"
+        assert len(system.statistics().cells) == 1
+    said = [line for line in diary.of("new") if isinstance(line, int)]
+    assert said == [1, 2, 3, 4]
+
+
+async def test_an_ask_on_its_way_to_one_who_has_moved_can_still_be_given_up(diary):
+    async with open_movers(diary, {"old": "new"}) as system:
+        gate = Gate()
+        system.ref("player", "new").tell(Do(gate))
+        await gate.entered.wait()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(system.ref("player", "old").ask, Say("given up"))
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        gate.open.set()
+        await system.ref("player", "new").ask(Say("last"))
+    assert "given up" not in diary.of("new")
+
+
+async def test_a_thousand_moves_are_walked_once(diary):
+    homes = {str(n): str(n + 1) for n in range(1000)}
+    async with open_movers(diary, homes) as system:
+        assert await system.ref("player", "0").ask(Say("hello")) == "hello"
+        assert system.resolve("player", "0") == "1000"
+        before = system.statistics().activations
+        assert await system.ref("player", "500").ask(Say("again")) == "again"
+        assert system.statistics().activations == before
+
+
+async def test_who_has_moved_in_a_circle_is_an_error_and_no_endless_walk(diary):
+    async with open_movers(diary, {"a": "b", "b": "a"}) as system:
+        with pytest.raises(ActorCrashed, match="itself"):
+            await system.ref("player", "a").ask(Say(1))
