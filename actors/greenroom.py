@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,12 +11,29 @@ import trio
 
 from actors import Kind, Ref, Rejected, Statistics, System, open_system
 from actors.index.actor import Index
-from actors.index.messages import Row
-from actors.session.actor import Session, Shared
+from actors.index.messages import Row, RowsOf
+from actors.projects.actor import Projects
+from actors.search.actor import Searcher
+from actors.search.text import Document
+from actors.session.actor import Session
 from actors.session.agent import Agent
-from actors.session.feeds import Feeds
-from actors.session.messages import CancelTurn, GetSession, SessionNotFound
+from actors.session.consult import consult
+from actors.session.feeds import Feeds, TurnFeed
+from actors.session.messages import (
+    Assign,
+    CancelTurn,
+    GetSession,
+    SetTitle,
+    SettleStream,
+    Sweep,
+    TitleOutcome,
+)
+from actors.session.notices import Notices
 from actors.session.record import is_session_id, load, summary
+from actors.session.refusals import SessionNotFound
+from actors.session.shared import Shared
+from actors.session.titles import tidied_title, title_request
+from actors.session.transcript import model_input, text_of
 from actors.stores import (
     Disk,
     Journal,
@@ -31,15 +48,20 @@ __all__ = ["Greenroom", "open_greenroom"]
 log = logging.getLogger("actors.greenroom")
 
 IDLE_SECONDS = 300.0
+TITLE_SECONDS = 15.0
 GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
 
 
 class Greenroom:
-    """Made by `open_greenroom`. Sessions are asked in the words of `actors.session.messages`."""
+    """Made by `open_greenroom`. Sessions are asked in the words of `actors.session.messages`; their
+    list, their projects and the search in those of `actors.index`, `.projects` and `.search`.
+    """
 
     def __init__(self, system: System, shared: Shared, journal: Journal) -> None:
         self.feeds = shared.feeds
         self.index = system.ref("index", "main")
+        self.projects = system.ref("projects", "main")
+        self.search = system.ref("search", "main")
         self._system = system
         self._shared = shared
         self._journal = journal
@@ -54,9 +76,22 @@ class Greenroom:
             raise SessionNotFound
         return self._system.ref("session", session_id)
 
-    def new_session(self) -> Ref:
-        """An address that nobody has."""
-        return self._system.ref("session", uuid4().hex[:12])
+    def new_session(self, session_id: str | None = None) -> Ref:
+        """An address that nobody has, unless you name one: 12 hex digits."""
+        return self._system.ref("session", session_id or uuid4().hex[:12])
+
+    def current_id(self, session_id: str) -> str:
+        """The id under which the session goes on, as far as this process knows."""
+        return self._system.resolve("session", session_id)
+
+    def running(self) -> list[TurnFeed]:
+        """The feeds of the turns whose agents work."""
+        return [feed for feed in self.feeds if feed.running]
+
+    @property
+    def notices(self) -> Notices:
+        """What becomes of all sessions."""
+        return self._shared.notices
 
     @property
     def accepting(self) -> bool:
@@ -66,32 +101,64 @@ class Greenroom:
     def statistics(self) -> Statistics:
         return self._system.statistics()
 
+    async def retitle(self, session_id: str, *, latest: bool = False) -> TitleOutcome:
+        """A new title in place of whatever is there, from the first exchange or the latest; made
+        from its first words if no model makes one. Giving up leaves the title as it was.
+        """
+        session, agent, said = self.session(session_id), self._shared.side_agent, ""
+        record = (await session.ask(GetSession())).record
+        if agent is not None:
+            with suppress(Exception):  # whatever a provider raises
+                said = await consult(
+                    agent,
+                    "title",
+                    model_input(title_request(record, latest=latest)),
+                    session_id=session_id,
+                    model=record.model or self._shared.default_model,
+                    seconds=TITLE_SECONDS,
+                )
+        title = tidied_title(said)
+        return await session.ask(SetTitle(title, said, force=True, latest=latest))
+
     async def settle(self) -> None:
         """Take no more turns; let those that run finish, for a moment, then stop them and keep
-        what they have shown.
+        what they have shown. Prompts that wait go on waiting, and have their turn after a restart.
         """
         self._shared.accepting = False
         with trio.move_on_after(GRACE_SECONDS):
-            await self.feeds.wait_idle()
+            await self.feeds.wait_idle(waiting=lambda feed: feed.last == 1 and not feed.running)
         async with trio.open_nursery() as nursery:
             for feed in self.feeds:
                 cancel = CancelTurn(feed.turn_id, shutdown=True)
                 nursery.start_soon(self.session(feed.session_id).ask, cancel)
 
     async def recover(self) -> None:
-        """Wake the sessions whose turns a crash cut off; each mends itself as it starts."""
+        """Wake the sessions whose turns a crash cut off; each mends itself as it starts. What was
+        idle costs nothing: the journal names those that were not.
+        """
         for turn_id in self.feeds.unsettled():
             session_id = await self.feeds.session_of(turn_id)
             try:
                 if session_id is not None:
-                    await self.session(session_id).ask(GetSession())
+                    await self.session(session_id).ask(SettleStream(turn_id))
             except Rejected as error:
                 log.warning("session %s: %s", session_id, str(error) or type(error).__name__)
-            self._journal.settle(turn_id)  # harmless if the session has done so
+            if self.feeds.find(turn_id) is None:
+                self._journal.settle(turn_id)  # harmless if the session has done so
 
 
 def _row_of(session_id: str, data: bytes) -> Row:
     return summary(load(session_id, data))
+
+
+def _document_of(session_id: str, data: bytes) -> Document:
+    record = load(session_id, data)
+    said = [
+        text_of(row.get("content"))
+        for row in record.messages
+        if row.get("role") in ("user", "assistant") and not row.get("_error")
+    ]
+    return Document(record.title, said, hidden=record.pre_compression_snapshot)
 
 
 @asynccontextmanager
@@ -99,13 +166,20 @@ async def open_greenroom(
     data_dir: Path,
     agent: Agent,
     *,
+    side_agent: Agent | None = None,
+    model_titles: bool = True,
     default_model: str | None = None,
+    context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
 ) -> AsyncIterator[Greenroom]:
     """Own `data_dir` and run its sessions inside the block, answered by `agent`.
+
+    `side_agent`, usually the same, is asked for titles and summaries (`AgentTurn.purpose` says for
+    which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
+    with a summary of what is old.
 
     Raises `DirectoryInUse` if another process owns the directory. `disk`, `clock` (epoch seconds)
     and `new_id` are for tests: with a disk of their own nothing is locked, and `data_dir` is but
@@ -114,6 +188,7 @@ async def open_greenroom(
     with own_directory(data_dir) if disk is None else nullcontext():
         async with (
             open_record_store(data_dir / "sessions", disk=disk) as store,
+            open_record_store(data_dir, disk=disk) as root,
             open_journal(data_dir / "journal", disk=disk) as journal,
         ):
             shared = Shared(
@@ -122,18 +197,51 @@ async def open_greenroom(
                 agent=agent,
                 clock=clock,
                 new_id=new_id,
+                side_agent=side_agent,
+                model_titles=model_titles,
                 default_model=default_model,
+                context_tokens=context_tokens,
                 checkpoint_seconds=checkpoint_seconds,
             )
-            async with open_system(*_kinds(store, shared)) as system:
+            database = data_dir / "search.sqlite" if disk is None else None
+            async with open_system(*_kinds(shared, root, database)) as system:
                 greenroom = Greenroom(system, shared, journal)
                 await greenroom.recover()
                 yield greenroom
 
 
-def _kinds(store: RecordStore, shared: Shared) -> tuple[Kind, Kind]:
-    """The list is needed to the last by the sessions, so it is named first."""
+def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Kind, ...]:
+    """Whom the others need to the last is named first."""
     return (
-        Kind("index", lambda _: Index(store, _row_of), capacity=1 << 16),
+        Kind("index", lambda _: _index_of(shared.store), capacity=1 << 16),
         Kind("session", lambda key: Session(key, shared), idle_after=IDLE_SECONDS),
+        Kind("projects", lambda _: _projects_of(shared, root), idle_after=IDLE_SECONDS),
+        Kind(
+            "search",
+            lambda _: Searcher(shared.store, database, _document_of),
+            idle_after=IDLE_SECONDS,
+        ),
     )
+
+
+def _index_of(store: RecordStore) -> Index:
+    index: Index
+
+    async def sweep(session_id: str, name: str) -> object:
+        return await index.context.refer("session", session_id).ask(Sweep(name))
+
+    index = Index(store, _row_of, sweep)
+    return index
+
+
+def _projects_of(shared: Shared, root: RecordStore) -> Projects:
+    projects: Projects
+
+    async def members(project_id: str) -> Sequence[str]:
+        return await projects.context.refer("index", "main").ask(RowsOf(project_id))
+
+    async def move(session_id: str, project_id: str | None) -> object:
+        return await projects.context.refer("session", session_id).ask(Assign(project_id))
+
+    projects = Projects(root, "projects", members, move, shared.clock, shared.new_id)
+    return projects

@@ -2,7 +2,7 @@
 
 from quart import request
 
-from .wire import B, decode_body
+from .bodies import B, decode_body
 
 __all__ = ["read_body", "read_bytes"]
 

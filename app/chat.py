@@ -1,4 +1,4 @@
-"""Endpoints of a turn: start it, follow it, stop it."""
+"""Endpoints of a turn: start it, follow it, speak to it, stop it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,27 @@ from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
 from actors.session.entries import Entry, TurnCancelled, TurnDone, TurnFailed
-from actors.session.messages import CancelTurn, GetSession, SessionNotFound, StartTurn
+from actors.session.messages import (
+    CancelTurn,
+    EditWaiting,
+    FetchBackground,
+    GetSession,
+    Regenerate,
+    RemoveWaiting,
+    StartSideTurn,
+    StartTurn,
+    Steer,
+    TurnAccepted,
+)
+from actors.session.refusals import SessionNotFound
 
-from . import wire
+from . import bodies, views
+from .asking import ask, ask_named
+from .bodies import BadRequest, StartBody, require
 from .body import read_body
 from .http_errors import json_response
-from .sessions import checked_workspace
 from .sse import cursor_of, event_stream, frame, kept_alive
-from .wire import BadRequest, require
+from .workspace import checked_workspace
 
 __all__ = ["routes"]
 
@@ -27,31 +40,15 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/chat/start")
     async def start() -> Response:
-        body = await read_body(wire.StartBody)
+        body = await read_body(StartBody)
         require(body, "session_id")
-        session = greenroom.session(body.session_id or "")
-        attachments = tuple(body.attachments or ())
-        if len(attachments) > MAX_ATTACHMENTS:
-            raise BadRequest(f"At most {MAX_ATTACHMENTS} attachments, not {len(attachments)}")
-        await session.ask(GetSession())  # an unknown session is the first thing to be told of
-        command = StartTurn(
-            prompt=body.message or "",
-            attachments=attachments,
-            model=body.model or None,
-            model_provider=body.model_provider or None,
-            workspace=await checked_workspace(body.workspace),
-        )
-        accepted = await session.ask(command)
-        record = accepted.record
-        return json_response(
-            {
-                "stream_id": accepted.turn_id,
-                "turn_id": accepted.turn_id,
-                "session_id": record.session_id,
-                "pending_started_at": record.pending_started_at,
-                "title": record.title,
-            }
-        )
+        # An unknown session is the first thing to be told of.
+        await greenroom.session(body.session_id or "").ask(GetSession())
+        if body.regenerate:
+            command: Regenerate | StartTurn = Regenerate(body.regeneration_revision or "")
+        else:
+            command = await _start_of(body)
+        return _accepted(await ask(greenroom, body.session_id, command))
 
     @page.get("/api/chat/stream")
     async def stream() -> Response:
@@ -87,7 +84,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def cancel() -> Response:
         stream_id = request.args.get("stream_id")
         if not stream_id and request.method == "POST":
-            stream_id = (await read_body(wire.StreamBody)).stream_id
+            stream_id = (await read_body(bodies.StreamBody)).stream_id
         if not stream_id:
             raise BadRequest("stream_id required")
         feed = greenroom.feeds.find(stream_id)
@@ -96,14 +93,116 @@ def routes(greenroom: Greenroom) -> Blueprint:
             cancelled = await greenroom.session(feed.session_id).ask(CancelTurn(stream_id))
         return json_response({"ok": True, "cancelled": cancelled, "stream_id": stream_id})
 
+    @page.post("/api/chat/steer")
+    async def steer() -> Response:
+        body = await read_body(bodies.SteerBody)
+        for name in ("session_id", "text"):
+            if not getattr(body, name):
+                raise BadRequest(f"{name} required")
+        try:
+            session = await greenroom.session(body.session_id or "").ask(GetSession())
+        except SessionNotFound:
+            return _not_steered("session_not_found")
+        taken = await ask(greenroom, body.session_id, Steer(body.text or ""))
+        if taken is None:
+            return _not_steered("agent_lacks_steer" if session.running else "not_running")
+        return json_response({"accepted": True, "fallback": None, "stream_id": taken.turn_id})
+
+    @page.get("/api/session/queue")
+    async def queue() -> Response:
+        return json_response({"queue": views.waiting_of((await ask_named(greenroom)).record)})
+
+    @page.post("/api/session/queue/edit")
+    async def edit_waiting() -> Response:
+        body = await read_body(bodies.WaitingBody)
+        require(body, "session_id", "id", "message")
+        command = EditWaiting(body.id or "", body.message or "")
+        snapshot = await ask(greenroom, body.session_id, command)
+        return json_response({"ok": True, "queue": views.waiting_of(snapshot.record)})
+
+    @page.post("/api/session/queue/remove")
+    async def remove_waiting() -> Response:
+        body = await read_body(bodies.WaitingBody)
+        require(body, "session_id", "id")
+        snapshot = await ask(greenroom, body.session_id, RemoveWaiting(body.id or ""))
+        return json_response({"ok": True, "queue": views.waiting_of(snapshot.record)})
+
+    @page.post("/api/btw")
+    async def by_the_way() -> Response:
+        body = await read_body(bodies.QuestionBody)
+        require(body, "session_id", "question")
+        accepted = await ask(greenroom, body.session_id, StartSideTurn(body.question or ""))
+        session_id = accepted.record.session_id
+        return json_response(
+            {"stream_id": accepted.turn_id, "session_id": session_id}
+            | {"parent_session_id": session_id}
+        )
+
+    @page.post("/api/background")
+    async def background() -> Response:
+        body = await read_body(bodies.PromptBody)
+        require(body, "session_id", "prompt")
+        command = StartSideTurn(body.prompt or "", keep=True)
+        accepted = await ask(greenroom, body.session_id, command)
+        return json_response(
+            {"task_id": accepted.turn_id[:8], "stream_id": accepted.turn_id}
+            | {"session_id": accepted.record.session_id}
+        )
+
+    @page.get("/api/background/status")
+    async def background_status() -> Response:
+        session_id = request.args.get("session_id")
+        if not session_id:
+            raise BadRequest("session_id is required")
+        results = await greenroom.session(session_id).ask(FetchBackground())
+        return json_response({"results": results})
+
     return page
+
+
+async def _start_of(body: StartBody) -> StartTurn:
+    attachments = tuple(body.attachments or ())
+    if len(attachments) > MAX_ATTACHMENTS:
+        raise BadRequest(f"At most {MAX_ATTACHMENTS} attachments, not {len(attachments)}")
+    return StartTurn(
+        prompt=body.message or "",
+        attachments=attachments,
+        model=body.model or None,
+        model_provider=body.model_provider or None,
+        workspace=await checked_workspace(body.workspace),
+        if_busy=body.if_busy,
+    )
+
+
+def _accepted(accepted: TurnAccepted) -> Response:
+    """200 for a prompt that has its turn, 202 for one that waits for it."""
+    record = accepted.record
+    answer: dict[str, Any] = {
+        "stream_id": accepted.turn_id,
+        "turn_id": accepted.turn_id,
+        "session_id": record.session_id,
+        "pending_started_at": record.pending_started_at,
+        "title": record.title,
+    }
+    if accepted.fallback is not None:
+        answer["fallback"] = accepted.fallback
+    if accepted.steered:
+        answer["steered"] = True
+    if not accepted.waiting:
+        return json_response(answer)
+    answer |= {"queued": True, "queue": views.waiting_of(record)}
+    return json_response(answer, 202)
+
+
+def _not_steered(fallback: str) -> Response:
+    return json_response({"accepted": False, "fallback": fallback, "stream_id": None})
 
 
 async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
     """An entry as it goes out; encoded once, and shared by all who read the feed."""
     if entry.frame is not None:
         return entry.frame
-    name, data = wire.event_of(entry.event)
+    name, data = views.event_of(entry.event)
     event_id = f"{stream_id}:{entry.seq}"
     if isinstance(entry.event, TurnDone | TurnCancelled | TurnFailed):
         # Not kept: it carries the whole session, as it is when it is read.
@@ -121,4 +220,4 @@ async def _session_of(greenroom: Greenroom, stream_id: str) -> dict[str, Any]:
     except SessionNotFound:
         gone = {"session_id": session_id, "title": "Untitled", "messages": [], "tool_calls": []}
         return {"session_id": session_id, "session": gone}
-    return {"session_id": session_id, "session": wire.full_session(snapshot)}
+    return {"session_id": session_id, "session": views.full_session(snapshot)}

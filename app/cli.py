@@ -15,6 +15,7 @@ from . import __version__
 from .config import (
     AGENTS,
     LOG_LEVELS,
+    TITLES,
     Config,
     ConfigError,
     api_key_from,
@@ -88,6 +89,21 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="The model: its name at the endpoint, or a file for the local agent.",
 )
 @click.option(
+    "--titles",
+    default="model",
+    type=click.Choice(TITLES),
+    envvar="GREENROOM_TITLES",
+    show_default=True,
+    help="Who names a session: the model, asked once, or its first words.",
+)
+@click.option(
+    "--context-tokens",
+    type=int,
+    envvar="GREENROOM_CONTEXT_TOKENS",
+    metavar="N",
+    help="How much the model can see at once. Near that, what is old is summarised for it.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -103,6 +119,8 @@ def greenroom(
     agent: str,
     base_url: str | None,
     model: str | None,
+    titles: str,
+    context_tokens: int | None,
     log_level: str,
 ) -> int:
     config = make_config(
@@ -114,6 +132,8 @@ def greenroom(
         model=model,
         api_key=api_key_from(os.environ),
         log_level=log_level,
+        titles=titles,
+        context_tokens=context_tokens,
         local_installed=local_extra_installed(),
     )
     return _run(config)

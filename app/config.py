@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 __all__ = [
     "AGENTS",
     "LOG_LEVELS",
+    "TITLES",
     "AgentName",
     "Config",
     "ConfigError",
@@ -20,7 +21,9 @@ __all__ = [
 
 AgentName = Literal["openai", "local", "demo"]
 AGENTS = ("auto", "openai", "local", "demo")
+TITLES = ("model", "local")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LEAST_CONTEXT = 512
 KEY_VARIABLES = ("GREENROOM_API_KEY", "OPENAI_API_KEY")
 
 
@@ -44,6 +47,8 @@ class Config:
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
     log_level: str = "warning"
+    titles: str = "model"
+    context_tokens: int | None = None
 
 
 def make_config(
@@ -56,6 +61,8 @@ def make_config(
     model: str | None = None,
     api_key: str | None = None,
     log_level: str = "warning",
+    titles: str = "model",
+    context_tokens: int | None = None,
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -71,6 +78,8 @@ def make_config(
         model=_checked_model_file(model) if chosen == "local" and model else model,
         api_key=_checked_key(api_key),
         log_level=_one_of("log level", log_level.lower(), LOG_LEVELS),
+        titles=_one_of("kind of titles", titles, TITLES),
+        context_tokens=_checked_context(context_tokens),
     )
 
 
@@ -128,6 +137,14 @@ def _checked_port(port: int) -> int:
     if not 0 <= port <= 65535:
         raise ConfigError(f"port {port} is not between 0 and 65535")
     return port
+
+
+def _checked_context(tokens: int | None) -> int | None:
+    if tokens is not None and tokens < LEAST_CONTEXT:
+        raise ConfigError(
+            f"a context of {tokens} tokens is too small; {LEAST_CONTEXT} is the least"
+        )
+    return tokens
 
 
 def _checked_base_url(base_url: str | None) -> str | None:

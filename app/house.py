@@ -10,6 +10,7 @@ from actors.greenroom import open_greenroom
 
 from .agents import open_agent
 from .config import Config
+from .idempotency import open_answers
 from .run import House
 from .web import create_app
 
@@ -21,11 +22,19 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
     """Raises `DirectoryInUse` if another process owns the data directory."""
     async with (
         open_agent(config) as opened,
-        open_greenroom(config.data_dir, opened.agent, default_model=opened.model) as greenroom,
+        open_greenroom(
+            config.data_dir,
+            opened.agent,
+            side_agent=opened.agent,
+            model_titles=config.titles == "model",
+            default_model=opened.model,
+            context_tokens=config.context_tokens or opened.context_tokens,
+        ) as greenroom,
+        open_answers(config.data_dir / "answers") as answers,
     ):
 
         def agent_status() -> dict[str, Any]:
             return {"agent": opened.name, "model": opened.model, **opened.status()}
 
-        app = create_app(greenroom, stopping=stopping, agent_status=agent_status)
+        app = create_app(greenroom, answers, stopping=stopping, agent_status=agent_status)
         yield House(app, greenroom.settle, agent_status)

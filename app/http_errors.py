@@ -9,22 +9,34 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from actors import ActorCrashed, ActorError, ActorStopped, MailboxFull
 from actors.index.messages import IndexUnavailable, PinLimit
-from actors.session.messages import (
+from actors.projects.messages import (
+    BadProject,
+    ProjectNotFound,
+    ProjectsDamaged,
+    ProjectsUnavailable,
+)
+from actors.search.messages import SearchUnavailable
+from actors.session.record import RecordDamaged
+from actors.session.refusals import (
     BlankMessage,
+    KeyReused,
+    MessageNotWaiting,
+    NotCompressible,
     NothingToRemove,
     ReadOnly,
     SessionBusy,
     SessionNotFound,
     ShuttingDown,
+    StaleRevision,
     StorageFailed,
+    TooManyWaiting,
     TurnRunning,
 )
-from actors.session.record import RecordDamaged
 from actors.stores import InvalidName, RecordNotFound, StoreError, StoreFull
 
-from .wire import BadRequest
+from .bodies import BadRequest
 
-__all__ = ["json_response", "register_errors"]
+__all__ = ["json_body", "json_response", "register_errors"]
 
 log = logging.getLogger("app")
 
@@ -39,6 +51,13 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     SessionBusy: (409, None),
     ReadOnly: (403, None),
     NothingToRemove: (200, None),
+    MessageNotWaiting: (404, "This message is not waiting any more"),
+    NotCompressible: (400, None),
+    KeyReused: (422, "This Idempotency-Key was used for another request"),
+    ProjectNotFound: (404, "Project not found"),
+    BadProject: (400, None),
+    ProjectsDamaged: (500, None),
+    SearchUnavailable: (503, None),
     RecordDamaged: (500, None),
     ShuttingDown: (503, None),
     IndexUnavailable: (503, None),
@@ -48,11 +67,15 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     StoreFull: (507, None),
     StoreError: (503, None),
 }
-RETRY_AFTER = {503: "1"}
+RETRY_AFTER = {429: "1", 503: "1"}
 
 
 def json_response(data: object, status: int = 200) -> Response:
-    body = msgspec.json.encode(data)
+    return json_body(msgspec.json.encode(data), status)
+
+
+def json_body(body: bytes, status: int = 200) -> Response:
+    """A response with a body that is JSON already."""
     response = Response(body, status, content_type="application/json; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -71,7 +94,11 @@ async def _refused(error: Exception) -> Response:
     if isinstance(error, PinLimit):
         text = f"Up to {error.limit} sessions can be pinned. Unpin one first."
         return _error(400, text)
-    if isinstance(error, StorageFailed):
+    if isinstance(error, StaleRevision):
+        return _error(409, str(error), type="stale_regeneration_revision")
+    if isinstance(error, TooManyWaiting):
+        return _error(429, f"{error.limit} messages are waiting already")
+    if isinstance(error, StorageFailed | ProjectsUnavailable):
         return _error(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
     for kind in type(error).__mro__:
         if kind in STATUS:

@@ -2,17 +2,14 @@
 one default. Without these it works, but asks again and again.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import trio
 from quart import Blueprint, Response, request
 
 from . import __version__
 from .http_errors import json_response
-from .sse import KEEPALIVE_SECONDS, event_stream, frame
-from .wire import BadRequest
 
 __all__ = ["routes"]
 
@@ -56,12 +53,6 @@ CONSTANT: dict[str, dict[str, Any]] = {
         "active": "default",
         "single_profile_mode": True,
     },
-    "/api/projects": {
-        "projects": [],
-        "all_profiles": False,
-        "active_profile": "default",
-        "other_profile_count": 0,
-    },
     "/api/reasoning": {
         "show_reasoning": True,
         "reasoning_effort": None,
@@ -73,8 +64,8 @@ CONSTANT: dict[str, dict[str, Any]] = {
 }
 
 
-def routes(stopping: trio.Event, agent_status: Callable[[], Mapping[str, Any]]) -> Blueprint:
-    """`stopping` ends the open streams."""
+def routes(agent_status: Callable[[], Mapping[str, Any]]) -> Blueprint:
+    """`agent_status` says what answers, and with which model."""
     page = Blueprint("quiet", __name__)
 
     async def constant() -> Response:
@@ -109,39 +100,16 @@ def routes(stopping: trio.Event, agent_status: Callable[[], Mapping[str, Any]]) 
             }
         )
 
-    @page.get("/api/session/compress/status")
-    async def compress_status() -> Response:
-        session_id = request.args.get("session_id")
-        return json_response({"ok": True, "status": "idle", "session_id": session_id})
-
     @page.post("/api/client-events/log")
     async def client_events() -> Response:
         return json_response({"ok": True})
 
-    @page.get("/api/sessions/events")
-    async def sessions_events() -> Response:
-        return event_stream(_silence(stopping, b": keepalive\n\n"))
-
-    @page.get("/api/session/stream")
-    async def session_stream() -> Response:
-        session_id = request.args.get("session_id")
-        if not session_id:
-            raise BadRequest("session_id is required")
-        return event_stream(_silence(stopping, frame("initial", {"session_id": session_id})))
+    @page.post("/api/session/anchor-scene")
+    async def anchor_scene() -> Response:
+        return json_response({"ok": True, "kept": False})  # what is shown can be made again
 
     return page
 
 
 def _workspace() -> dict[str, str]:
     return {"default_workspace": str(Path.cwd())}
-
-
-async def _silence(stopping: trio.Event, first: bytes) -> AsyncIterator[bytes]:
-    """A stream on which nothing happens yet, until the server stops."""
-    yield first
-    while not stopping.is_set():
-        with trio.move_on_after(KEEPALIVE_SECONDS):
-            await stopping.wait()
-        if not stopping.is_set():
-            yield b": keepalive\n\n"
-    yield frame("bye", {})

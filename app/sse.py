@@ -47,9 +47,11 @@ async def kept_alive(
     next_batch: Callable[[], Awaitable[Sequence[T]]],
     render: Callable[[Sequence[T]], Awaitable[bytes]],
     comment: bytes,
+    *,
+    first: bytes | None = None,
 ) -> AsyncIterator[bytes]:
     """Batches, each in one write, until an empty one; a comment in long silences."""
-    yield comment  # the headers go out with it
+    yield first or comment  # the headers go out with it
     while True:
         batch = None
         with trio.move_on_after(KEEPALIVE_SECONDS):  # covers the wait, never the rendering
@@ -57,7 +59,8 @@ async def kept_alive(
         if batch is None:
             yield comment
         elif batch:
-            yield await render(batch)
+            if data := await render(batch):
+                yield data
         else:
             return
 

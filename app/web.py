@@ -11,8 +11,9 @@ from quart_trio import QuartTrio
 
 from actors.greenroom import Greenroom
 
-from . import __version__, chat, quiet, sessions
+from . import __version__, changes, chat, projects, quiet, sessions, side_streams
 from .http_errors import json_response, register_errors
+from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
 
 __all__ = ["create_app"]
@@ -31,6 +32,7 @@ HEADERS = {
 
 def create_app(
     greenroom: Greenroom,
+    answers: Answers,
     *,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
@@ -46,10 +48,14 @@ def create_app(
     register_origin_check(app)
     for blueprint in (
         sessions.routes(greenroom),
+        changes.routes(greenroom),
+        projects.routes(greenroom),
         chat.routes(greenroom),
-        quiet.routes(stopping, agent_status),
+        side_streams.routes(greenroom, stopping),
+        quiet.routes(agent_status),
     ):
         app.register_blueprint(blueprint)
+    register_idempotency(app, answers)
     started_at = time.time()
 
     @app.get("/")
@@ -60,7 +66,7 @@ def create_app(
 
     @app.get("/health")
     async def health() -> Response:
-        live = [feed for feed in greenroom.feeds if not feed.closed]
+        live = greenroom.running()
         statistics = greenroom.statistics()
         return json_response(
             {

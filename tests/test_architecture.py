@@ -16,10 +16,18 @@ ROOMS: dict[str, set[str]] = {
     "actors.index.messages": {"actors"},
     "actors.index": KIND | {"actors.index.messages"},
     "actors.session": KIND | {"actors.index.messages"},
-    "actors.greenroom": KIND | {"actors.index", "actors.index.messages", "actors.session"},
+    "actors.projects.messages": {"actors"},
+    "actors.projects": KIND | {"actors.projects.messages"},
+    "actors.search.messages": {"actors"},
+    "actors.search": KIND | {"actors.search.messages"},
+    "actors.greenroom": KIND
+    | {"actors.index", "actors.index.messages", "actors.session", "actors.projects"}
+    | {"actors.search"},
     "actors.testing": KIND | {"actors.index", "actors.session", "actors.greenroom"},
     "actors": CORE,  # the face
-    "app": KIND | {"actors.index.messages", "actors.session", "actors.greenroom"},
+    "app": KIND
+    | {"actors.index.messages", "actors.session", "actors.greenroom"}
+    | {"actors.projects.messages", "actors.search.messages"},
 }
 # Who else may be imported, by whom.
 OUTSIDE: dict[str, tuple[str, ...]] = {
@@ -30,6 +38,9 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "httpx": ("app.agents",),
     "httpx_sse": ("app.agents",),
     "click": ("app.cli", "app.run"),
+    "jinja2": ("app.export_html",),
+    "markdown_it": ("app.export_html",),
+    "sqlite3": ("actors.search",),
     "xllamacpp": ("app.agents.llama_server",),
 }
 # No clock, no task, no web: these are plain functions and data.
@@ -38,17 +49,29 @@ PURE = (
     "actors._core.restart",
     "actors.index.messages",
     "actors.index.rows",
+    "actors.projects.messages",
+    "actors.search.messages",
+    "actors.search.text",
     "actors.session.answer",
+    "actors.session.context",
+    "actors.session.copies",
+    "actors.session.endings",
     "actors.session.entries",
+    "actors.session.events",
     "actors.session.messages",
+    "actors.session.operations",
     "actors.session.record",
+    "actors.session.refusals",
     "actors.session.state",
+    "actors.session.titles",
     "actors.session.transcript",
+    "actors.session.waiting",
     "actors.stores.frames",
     "app.agents.chunks",
     "app.agents.provider_errors",
+    "app.bodies",
     "app.config",
-    "app.wire",
+    "app.views",
 )
 
 

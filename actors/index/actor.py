@@ -1,12 +1,12 @@
 """The list's owner, and the only writer of `_index.json`."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import trio
 
-from actors import Actor, Message, Rejected
+from actors import Actor, ActorError, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
 from .messages import (
@@ -19,8 +19,9 @@ from .messages import (
     RowChanged,
     RowRemoved,
     RowsFound,
+    RowsOf,
 )
-from .rows import is_hidden, ordered
+from .rows import left_over, ordered, shown
 
 __all__ = ["INDEX", "Index"]
 
@@ -39,11 +40,18 @@ class Index(Actor):
     nobody told is found by comparing the files' times with the index's own.
 
     `row_of(session_id, data)` reads a record's row; it raises `Rejected` for a damaged one.
+    `sweep(session_id, name)` has that session decide about what a crash left under a name.
     """
 
-    def __init__(self, store: RecordStore, row_of: Callable[[str, bytes], Row]) -> None:
+    def __init__(
+        self,
+        store: RecordStore,
+        row_of: Callable[[str, bytes], Row],
+        sweep: Callable[[str, str], Awaitable[object]],
+    ) -> None:
         self._store = store
         self._row_of = row_of
+        self._sweep = sweep
         self._rows: dict[str, Row] = {}
         self._told: set[str] = set()  # while files are being read: those who spoke for themselves
         self._reading = False
@@ -70,6 +78,8 @@ class Index(Actor):
         if later:
             self._reading = True
             self.context.start_soon(self._read_on, later)
+        else:
+            self.context.start_soon(self._sweep_all, left_over(self._rows))
         self._write_soon()
 
     def _is_stale(self, info: RecordInfo, index: RecordInfo | None) -> bool:
@@ -84,13 +94,20 @@ class Index(Actor):
                 self._told.add(session_id)
                 self._rows.pop(session_id, None)
                 self._changed()
+            case ListRows(hidden=True):
+                return ordered(self._rows.values())
             case ListRows():
                 return self._list()
+            case RowsOf(project_id):
+                rows = self._rows.values()
+                return [r["session_id"] for r in rows if r.get("project_id") == project_id]
             case ReservePin(session_id):
                 self._reserve_pin(session_id)
             case RowsFound(rows, complete):
                 self._put([row for row in rows if row["session_id"] not in self._told])
                 self._reading = not complete
+                if complete:
+                    self.context.start_soon(self._sweep_all, left_over(self._rows))
             case IndexWritten(error):
                 self._written(error)
         if not self._reading:
@@ -119,8 +136,7 @@ class Index(Actor):
 
     def _list(self) -> Sequence[Row]:
         if self._listed is None:
-            shown = (row for row in self._rows.values() if not is_hidden(row))
-            self._listed = tuple(ordered(shown))
+            self._listed = tuple(shown(self._rows))
         return self._listed
 
     def _reserve_pin(self, session_id: str) -> None:
@@ -159,6 +175,13 @@ class Index(Actor):
             rows = await self._read(names[start : start + BATCH])
             complete = start + BATCH >= len(names)
             await self.context.ref.send(RowsFound(rows, complete))
+
+    async def _sweep_all(self, found: Sequence[tuple[str, str]]) -> None:
+        for session_id, name in found:
+            try:
+                await self._sweep(session_id, name)
+            except ActorError as error:
+                log.warning("what a crash left of session %s stays: %s", name, error)
 
     def _write_soon(self) -> None:
         """One write at a time. What changes meanwhile is written together, by the next one."""

@@ -16,6 +16,7 @@ __all__ = [
     "RowChanged",
     "RowRemoved",
     "RowsFound",
+    "RowsOf",
 ]
 
 Row = Mapping[str, Any]
@@ -48,7 +49,18 @@ class IndexWritten(Message[None]):
 
 @dataclass(frozen=True, slots=True)
 class ListRows(Message[Sequence[Row]]):
-    """All rows but the hidden: pinned first, then by last activity, newest first."""
+    """All rows but the hidden: pinned first, then by last activity, newest first. With `hidden`
+    those of empty sessions too.
+    """
+
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOf(Message[Sequence[str]]):
+    """The ids of all sessions in a project, shown or not."""
+
+    project_id: str
 
 
 @dataclass(frozen=True, slots=True)

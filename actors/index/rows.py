@@ -1,18 +1,61 @@
 """Which rows show, and in which order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .messages import Row
 
-__all__ = ["is_hidden", "ordered"]
+__all__ = ["left_over", "ordered", "shown"]
 
 
-def is_hidden(row: Row) -> bool:
-    """An untitled session in which nothing was said is nobody's loss, unless something is about
-    to be said in it; a snapshot from before a compression shows as its continuation.
+def shown(rows: Mapping[str, Row]) -> list[Row]:
+    """The rows that a list shows, in its order: of a session that was compressed, one."""
+    continued = _continued(rows)
+    return ordered(
+        row
+        for row in rows.values()
+        if not (_is_empty(row) or _is_left(row, continued) or _is_unborn(row, rows))
+    )
+
+
+def left_over(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
+    """What a crash in the middle of a rotation or a deletion left: ids that lead nowhere, and
+    records that nobody was told of. Each with the id of the session that must decide about it.
     """
-    if row.get("pre_compression_snapshot"):
+    found = []
+    for name, row in rows.items():
+        continuation = row.get("continuation_session_id")
+        if continuation and continuation not in rows:
+            found.append((name, name))
+        elif _is_unborn(row, rows):
+            found.append((str(row["continues_session_id"]), name))
+    return found
+
+
+def _continued(rows: Mapping[str, Row]) -> dict[str, int]:
+    """Of each id that was left, how many messages are in the session that goes on from it."""
+    return {
+        str(row["parent_session_id"]): row.get("message_count") or 0
+        for row in rows.values()
+        if row.get("parent_session_id") and row.get("session_source") != "fork"
+    }
+
+
+def _is_left(row: Row, continued: Mapping[str, int]) -> bool:
+    """It goes on elsewhere. What the reference system kept of it shows if it alone has it all."""
+    if row.get("continuation_session_id"):
         return True
+    more = continued.get(str(row["session_id"]), -1)
+    return bool(row.get("pre_compression_snapshot")) and more >= (row.get("message_count") or 0)
+
+
+def _is_unborn(row: Row, rows: Mapping[str, Row]) -> bool:
+    """The other id is not a pointer to this one yet, so that one still counts."""
+    left = rows.get(str(row.get("continues_session_id")))
+    return left is not None and left.get("continuation_session_id") != row["session_id"]
+
+
+def _is_empty(row: Row) -> bool:
+    """Nothing was said in it, and nothing is about to be: nobody's loss."""
     empty = row.get("title") in ("Untitled", "", None) and not row.get("message_count")
     busy = (
         row.get("active_stream_id")

@@ -8,12 +8,13 @@ it must let `trio.Cancelled` through, and close what it opened on the way out.
         await emit(TextDelta(turn.messages[-1]["content"]))
 
 An agent that cannot answer raises `AgentError`; any other exception is reported as a failure of
-type "error" with the exception's text.
+type "error" with the exception's text. One that can be spoken to while it works has an attribute
+`steerable = True`, and takes up what is said by `await turn.remarks()`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -23,6 +24,7 @@ __all__ = [
     "AgentEvent",
     "AgentTurn",
     "Emit",
+    "Purpose",
     "ReasoningDelta",
     "TextDelta",
     "ToolCompleted",
@@ -32,18 +34,29 @@ __all__ = [
 ]
 
 
+Purpose = Literal["answer", "title", "summary"]
+
+
+async def _no_remarks() -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class AgentTurn:
     """One prompt to answer.
 
     `messages` is what the model should see, the prompt last: JSON objects with no other keys than
-    role, content, tool_calls, tool_call_id, name and refusal.
+    role, content, tool_calls, tool_call_id, name and refusal. `purpose` is "answer" for whatever
+    a user reads as an answer; the text for a "title" or a "summary" is read by the session alone.
+    `remarks` takes what the user has said since the turn began: each remark once, durably.
     """
 
     session_id: str
     turn_id: str
     messages: Sequence[Mapping[str, Any]]
     model: str | None = None
+    purpose: Purpose = "answer"
+    remarks: Callable[[], Awaitable[Sequence[str]]] = _no_remarks
 
 
 class _Event(msgspec.Struct, frozen=True, array_like=True):

@@ -11,8 +11,9 @@ from .agent import (
     ToolStarted,
     Usage,
 )
-from .entries import FeedEvent
+from .entries import FeedEvent, Steered
 from .record import Row
+from .transcript import user_row
 
 __all__ = ["Answer"]
 
@@ -25,7 +26,7 @@ class Answer:
     """Belongs to one running turn. Built again from the journal after a crash, it is the same.
 
     An answer is a list of steps. Each step is some text and the tools called after it; text that
-    comes after a tool call begins the next step.
+    comes after a tool call begins the next step, and so does what the user said meanwhile.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,8 @@ class Answer:
                 return self._complete(event)
             case Usage():
                 self.usage = event
+            case Steered():
+                self._steps.append(_Step(event))
             case _:
                 pass  # shown, and no part of the answer
         return event
@@ -84,11 +87,21 @@ class Answer:
         self.tools_completed += 1
         return msgspec.structs.replace(event, name=call.started.name)
 
+    @property
+    def steered(self) -> frozenset[str]:
+        """The remarks that were taken up."""
+        return frozenset(step.remark.remark_id for step in self._steps if step.remark is not None)
+
+    def _remarks(self) -> list[Row]:
+        return [step.remark_row() for step in self._steps if step.remark is not None]
+
     def rows(self, at: float) -> tuple[Row, ...]:
         """What the transcript keeps of a complete answer."""
         rows: list[Row] = []
         for step in self._steps:
-            if not (step.text or step.reasoning or step.calls):
+            if step.remark is not None:
+                rows.append(step.remark_row())
+            if step.empty:
                 continue
             row: Row = {"role": "assistant", "content": step.text, "timestamp": at}
             if step.reasoning:
@@ -99,20 +112,20 @@ class Answer:
             rows.extend(call.result(at) for call in step.calls)
         return tuple(rows)
 
-    def partial_row(self, at: float) -> Row | None:
-        """What is kept of an answer that was cut short; None if nothing was shown.
+    def partial_rows(self, at: float) -> tuple[Row, ...]:
+        """What is kept of an answer that was cut short; nothing if nothing was shown.
 
         Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
         turn.
         """
         if self.empty:
-            return None
+            return tuple(self._remarks())
         row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
         if self.reasoning:
             row["reasoning"] = self.reasoning
         if self._calls:
             row["_partial_tool_calls"] = [call.summary() for call in self._calls.values()]
-        return row
+        return (*self._remarks(), row)
 
     def tool_summaries(self, first_row: int) -> tuple[Row, ...]:
         """One card for each call, pointing at the row that made it. `first_row` is the index in
@@ -121,7 +134,8 @@ class Answer:
         cards: list[Row] = []
         index = first_row
         for step in self._steps:
-            if not (step.text or step.reasoning or step.calls):
+            index += step.remark is not None
+            if step.empty:
                 continue
             cards.extend(call.summary() | {"assistant_msg_idx": index} for call in step.calls)
             index += 1 + len(step.calls)
@@ -129,10 +143,19 @@ class Answer:
 
 
 class _Step:
-    def __init__(self) -> None:
+    def __init__(self, remark: Steered | None = None) -> None:
+        self.remark = remark  # what the user said before it
         self.chunks: list[str] = []
         self.thoughts: list[str] = []
         self.calls: list[_Call] = []
+
+    @property
+    def empty(self) -> bool:
+        return not (self.text or self.reasoning or self.calls)
+
+    def remark_row(self) -> Row:
+        assert self.remark is not None
+        return user_row(self.remark.text, (), self.remark.at, self.remark.remark_id)
 
     @property
     def text(self) -> str:

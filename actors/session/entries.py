@@ -7,11 +7,17 @@ import msgspec
 from .agent import AgentEvent, ReasoningDelta, TextDelta
 
 __all__ = [
+    "TERMINAL",
     "Entry",
     "FeedEvent",
+    "Steered",
     "StreamEnded",
+    "TitleChanged",
+    "TitleSettled",
     "TurnBegan",
     "TurnCancelled",
+    "TurnCompressed",
+    "TurnCompressing",
     "TurnDone",
     "TurnFailed",
     "decode",
@@ -30,10 +36,51 @@ class TurnBegan(_Event, frozen=True, tag="began"):
     session_id: str
 
 
+class Steered(_Event, frozen=True, tag="steered"):
+    """The agent took up what the user said meanwhile."""
+
+    remark_id: str
+    text: str
+    at: float
+
+
+class TurnCompressing(_Event, frozen=True, tag="compressing"):
+    """The conversation is too long for the model; a summary of it is being made."""
+
+    session_id: str
+
+
+class TurnCompressed(_Event, frozen=True, tag="compressed"):
+    """The session goes on under another id. The old one leads there."""
+
+    old_session_id: str
+    new_session_id: str
+
+
 class TurnDone(_Event, frozen=True, tag="done"):
-    """The answer is complete and in the transcript."""
+    """The answer is complete and in the transcript. But one to an ephemeral question is in
+    `answer`, and nowhere else.
+    """
 
     usage: dict[str, Any]
+    answer: str | None = None
+
+
+class TitleSettled(_Event, frozen=True, tag="title_status"):
+    """What came of looking for a title: after `TurnDone`, if at all."""
+
+    session_id: str
+    status: str
+    reason: str
+    title: str
+    raw: str
+
+
+class TitleChanged(_Event, frozen=True, tag="title"):
+    """The session has another title."""
+
+    session_id: str
+    title: str
 
 
 class TurnCancelled(_Event, frozen=True, tag="cancelled"):
@@ -61,7 +108,19 @@ class StreamEnded(_Event, frozen=True, tag="end"):
     session_id: str
 
 
-FeedEvent = AgentEvent | TurnBegan | TurnDone | TurnCancelled | TurnFailed | StreamEnded
+FeedEvent = (
+    AgentEvent
+    | TurnBegan
+    | Steered
+    | TurnCompressing
+    | TurnCompressed
+    | TurnDone
+    | TurnCancelled
+    | TurnFailed
+    | TitleSettled
+    | TitleChanged
+    | StreamEnded
+)
 
 TERMINAL = (StreamEnded, TurnCancelled, TurnFailed)
 

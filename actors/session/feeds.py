@@ -29,7 +29,8 @@ class TurnFeed:
         last: int = 0,
     ) -> None:
         self.turn_id = turn_id
-        self.session_id = session_id
+        self.session_id = session_id  # as it was called when the feed began
+        self.running = False  # its agent works; not while it waits, nor while a title is found
         self.failure: BaseException | None = None
         self._journal = journal
         self._on_failure = on_failure
@@ -50,6 +51,10 @@ class TurnFeed:
     @property
     def closed(self) -> bool:
         return self._feed.closed
+
+    def close(self) -> None:
+        """Without an end: nobody was told of it."""
+        self._feed.close()
 
     def put(self, event: FeedEvent) -> None:
         """Take an event; it will be shown when it is durable. Never waits."""
@@ -181,8 +186,23 @@ class Feeds:
             await feed.wait_shown()
         entries = await self.stored(turn_id, 0)
         if feed is None:
-            feed = TurnFeed(turn_id, session_id, self._journal, lambda _: None, last=len(entries))
+            first = entries[0].event if entries else None
+            named = first.session_id if isinstance(first, TurnBegan) else session_id
+            feed = TurnFeed(turn_id, named, self._journal, lambda _: None, last=len(entries))
         return feed, entries
+
+    async def reopen(
+        self, turn_id: str, session_id: str, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        """The feed of a turn that had not begun when the process ended."""
+        entries = await self.stored(turn_id, 0)
+        if not entries:
+            self.open(turn_id, session_id, on_failure)
+            return
+        name = entries[0].event
+        named = name.session_id if isinstance(name, TurnBegan) else session_id
+        feed = TurnFeed(turn_id, named, self._journal, on_failure, last=len(entries))
+        self._live[turn_id] = feed
 
     async def end(self, feed: TurnFeed, *events: FeedEvent) -> None:
         """End it with these entries, the last of them terminal. Shielded: it is short, and a
@@ -199,6 +219,7 @@ class Feeds:
         """Forget a turn that was never accepted. Nobody has its name."""
         self._live.pop(feed.turn_id, None)
         await feed.wait_shown()
+        feed.close()
         self._journal.settle(feed.turn_id)
 
     def find(self, turn_id: str) -> TurnFeed | None:
@@ -234,12 +255,17 @@ class Feeds:
         first = entries[0].event if entries else None
         return first.session_id if isinstance(first, TurnBegan) else None
 
+    def is_unsettled(self, turn_id: str) -> bool:
+        """It has begun, has not ended, and does not run."""
+        info = self._journal.info(turn_id)
+        return info is not None and not info.settled and turn_id not in self._live
+
     def unsettled(self) -> list[str]:
         """Turns that the journal knows to have begun and not to have ended, and that do not run."""
         streams = self._journal.streams().items()
         return [name for name, info in streams if not info.settled and name not in self._live]
 
-    async def wait_idle(self) -> None:
-        """Until no turn runs."""
-        while any(not feed.closed for feed in self._live.values()):
+    async def wait_idle(self, waiting: Callable[[TurnFeed], bool] = lambda _: False) -> None:
+        """Until no feed is open but those `waiting`."""
+        while any(not feed.closed and not waiting(feed) for feed in self._live.values()):
             await self._ended.park()

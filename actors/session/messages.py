@@ -1,43 +1,62 @@
-"""What a session can be asked, what it answers, and how it says no."""
+"""What a session can be asked, and what it answers. How it says no is in `refusals`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from actors import Message, Rejected
+from actors import Message
 
-from .agent import AgentEvent
+from .context import CompressionPlan
+from .entries import FeedEvent
 from .record import Record, Row
 
 __all__ = [
     "Archive",
-    "BlankMessage",
+    "Assign",
     "CancelTurn",
     "Checkpoint",
+    "Clear",
+    "Compress",
+    "CompressionState",
+    "CompressionStatus",
+    "ContextSummarised",
     "CreateSession",
+    "DeleteIfEmpty",
     "DeleteSession",
+    "EditWaiting",
+    "FetchBackground",
     "GetSession",
-    "NothingToRemove",
+    "IfBusy",
+    "LookAgain",
+    "Once",
     "Pin",
-    "ReadOnly",
+    "Regenerate",
     "RemoveLastTurn",
+    "RemoveWaiting",
     "Removed",
     "Rename",
-    "SaveAgain",
     "SaveDraft",
-    "SessionBusy",
-    "SessionExists",
-    "SessionNotFound",
-    "ShuttingDown",
+    "SetTitle",
+    "SettleStream",
+    "SideTurnEnded",
     "Snapshot",
+    "StartSideTurn",
     "StartTurn",
-    "StorageFailed",
+    "Steer",
+    "SummaryMade",
+    "Sweep",
+    "TitleOutcome",
+    "Truncate",
     "TurnAccepted",
     "TurnOutput",
     "TurnReturned",
-    "TurnRunning",
     "TurnUnwritable",
     "UpdateSession",
 ]
+
+_NOTHING = Record(session_id="")
+
+IfBusy = Literal["reject", "queue", "interrupt", "rollback", "steer"]
 
 
 # -- answers ------------------------------------------------------------------------------------
@@ -53,10 +72,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TurnAccepted:
-    """The prompt is on disk."""
+    """The prompt is on disk. `waiting`: its turn comes when the running one, and those that were
+    accepted before it, have ended. `fallback` says why it was not done as it was asked.
+    """
 
     turn_id: str
     record: Record
+    waiting: bool = False
+    steered: bool = False
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,26 @@ class Removed:
     record: Record
 
 
+@dataclass(frozen=True, slots=True)
+class CompressionState:
+    """`status` is idle, running, done or error; `text` says what went wrong."""
+
+    status: str
+    started_at: float | None = None
+    text: str = ""
+    saved_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TitleOutcome:
+    """`status` is llm, fallback or skipped. `raw` is what the model had said."""
+
+    status: str
+    reason: str
+    record: Record
+    raw: str = ""
+
+
 # -- commands -----------------------------------------------------------------------------------
 
 
@@ -77,26 +121,39 @@ class GetSession(Message[Snapshot]):
 
 
 @dataclass(frozen=True, slots=True)
+class Once(Message[Any]):
+    """Do this, unless it was done under this key before; then answer as it was answered then.
+
+    The key is saved with the change itself, so it holds across a crash at any instant.
+    Raises `KeyReused` if the key stands for something else, as its `fingerprint` tells.
+    """
+
+    key: str
+    fingerprint: str
+    command: Message[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CreateSession(Message[Snapshot]):
     """Begin a session under the key that was asked. With `keep` it is on disk at once; without,
     it is in memory until the first change, and is gone if the process ends before that.
+
+    `record` gives it a content to begin with; its id and times are the new session's own.
     """
 
+    record: Record = _NOTHING
     keep: bool = False
-    title: str | None = None
-    workspace: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
-    profile: str | None = None
-    project_id: str | None = None
-    messages: tuple[Row, ...] = ()
-    tool_calls: tuple[Row, ...] = ()
-    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StartTurn(Message[TurnAccepted]):
-    """Accept a prompt, and have it answered. Answered when the prompt is on disk."""
+    """Accept a prompt, and have it answered. Answered when the prompt is on disk.
+
+    While a turn runs, `if_busy` says what becomes of it: `reject` raises `TurnRunning`; `queue`
+    lets it wait for its turn; `interrupt` stops the running turn, keeping what was shown, and
+    `rollback` without keeping it; `steer` hands it to the running agent, or queues it if that
+    agent cannot be steered.
+    """
 
     prompt: str
     attachments: tuple[Any, ...] = ()
@@ -104,11 +161,63 @@ class StartTurn(Message[TurnAccepted]):
     model_provider: str | None = None
     workspace: str | None = None
     source: str = "webui"
+    if_busy: IfBusy = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Regenerate(Message[TurnAccepted]):
+    """Answer the last prompt again. Raises `StaleRevision` unless the transcript is still the one
+    that this names; see `transcript.revision`.
+    """
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Steer(Message[TurnAccepted | None]):
+    """Hand a remark to the agent while it works; None if no agent takes it. It is on disk first.
+    What the agent has not taken up when it ends becomes a message that waits.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditWaiting(Message[Snapshot]):
+    """Change what a waiting message says. Raises `MessageNotWaiting`."""
+
+    turn_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWaiting(Message[Snapshot]):
+    """Take back a waiting message. Raises `MessageNotWaiting`."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartSideTurn(Message[TurnAccepted]):
+    """Ask something beside the conversation: the agent sees it, the transcript does not get it.
+
+    With `keep` the answer waits in the record until somebody fetches it (`FetchBackground`);
+    without, it is shown to whoever reads the stream, and is gone. Runs beside a turn if `keep`.
+    """
+
+    prompt: str
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBackground(Message[Sequence[Row]]):
+    """The results that are there. Each is given once."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelTurn(Message[bool]):
-    """Stop that turn and keep what was shown. False if it is not the one that runs.
+    """Stop that turn and keep what was shown; a waiting one is taken back. False if there is
+    nothing to stop.
 
     `shutdown` says that it was not the user who wanted it.
     """
@@ -124,10 +233,48 @@ class RemoveLastTurn(Message[Removed]):
 
 
 @dataclass(frozen=True, slots=True)
+class Truncate(Message[Snapshot]):
+    """Keep the first `keep` rows of the transcript. Stops a turn."""
+
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clear(Message[Snapshot]):
+    """Forget all that was said, or waits to be said. Stops a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compress(Message[CompressionState]):
+    """Have the model summarise what is old, for itself. Answered when it has begun, or, if it
+    runs already, with how that stands. The session's id changes when it is done.
+    """
+
+    focus: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionStatus(Message[CompressionState]):
+    """How the last compression stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rename(Message[Snapshot]):
     """Cut to 80 characters; blank means no title. A title given here is never overwritten."""
 
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTitle(Message[TitleOutcome]):
+    """Set a title that nobody chose, if it is still automatic; with `force` in any case. Leaves
+    `updated_at` alone. `title` None means that the model had none to offer.
+    """
+
+    title: str | None
+    raw: str = ""
+    force: bool = False
+    latest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +288,21 @@ class Archive(Message[Snapshot]):
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateSession(Message[Snapshot]):
-    """Change what the next turn uses. None leaves a value as it is."""
+class Assign(Message[Snapshot]):
+    """Put it into a project, or with None out of any. Ask `MoveSession` of the projects' owner,
+    who knows whether there is such a project.
+    """
 
-    workspace: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
+    project_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSession(Message[Snapshot]):
+    """Change what the next turn uses. Only what is in `fields`: workspace, model, model_provider,
+    enabled_toolsets, personality.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +317,22 @@ class DeleteSession(Message[None]):
     """Stops a turn, then the session is gone for good. Deleting what is not there is fine."""
 
 
-# -- from the session's own tasks ---------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class DeleteIfEmpty(Message[bool]):
+    """Delete it if nothing was ever said in it and nothing is about to be; `untitled`: and if it
+    has no title. True if it is gone.
+    """
+
+    untitled: bool = True
+
+
+# -- from the session's own tasks, and its keeper's -----------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOutput(Message[None]):
     turn_id: str
-    event: AgentEvent
+    event: FeedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,57 +353,50 @@ class TurnUnwritable(Message[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class SideTurnEnded(Message[None]):
+    turn_id: str
+    failure: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSummarised(Message[Sequence[Row] | None]):
+    """A running turn's context was summarised; answered with what the model sees now, or None if
+    it is not the running turn's any more.
+    """
+
+    turn_id: str
+    plan: CompressionPlan
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryMade(Message[None]):
+    """What became of the compression that was asked for."""
+
+    plan: CompressionPlan
+    summary: str | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint(Message[None]):
     turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class SaveAgain(Message[None]):
-    """The last save failed; there may be room by now."""
+class SettleStream(Message[None]):
+    """The journal holds a stream without an end. End it, unless it is alive."""
+
+    turn_id: str
 
 
-# -- refusals -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Sweep(Message[None]):
+    """A crash may have left a record under this name that was to continue this session."""
+
+    name: str
 
 
-class SessionNotFound(Rejected):
-    """There is none under this key."""
-
-
-class SessionExists(Rejected):
-    """The key is taken; take another."""
-
-
-class BlankMessage(Rejected):
-    """A prompt must say something."""
-
-
-class TurnRunning(Rejected):
-    """One turn at a time. `turn_id` is the one that runs."""
-
-    def __init__(self, turn_id: str) -> None:
-        super().__init__(turn_id)
-        self.turn_id = turn_id
-
-
-class SessionBusy(Rejected):
-    """A stopped turn has not ended yet. Ask again in a moment."""
-
-
-class NothingToRemove(Rejected):
-    """No prompt in the transcript."""
-
-
-class ReadOnly(Rejected):
-    """An imported transcript that is only to be read."""
-
-
-class StorageFailed(Rejected):
-    """The change could not be written and was not made. `full`: for want of room."""
-
-    def __init__(self, reason: str, full: bool = False) -> None:
-        super().__init__(reason, full)
-        self.full = full
-
-
-class ShuttingDown(Rejected):
-    """No new turns: the process is about to end."""
+@dataclass(frozen=True, slots=True)
+class LookAgain(Message[None]):
+    """Something stood in the way: of a save, or of a waiting message. It may be gone by now."""

@@ -7,13 +7,24 @@ import msgspec
 
 from actors import Rejected
 
-__all__ = ["Record", "RecordDamaged", "Row", "dump", "is_session_id", "load", "summary"]
+__all__ = [
+    "Compression",
+    "Record",
+    "RecordDamaged",
+    "Row",
+    "alias_of",
+    "dump",
+    "is_session_id",
+    "load",
+    "summary",
+]
 
 Row = dict[str, Any]
 """One message of a transcript: JSON as it came, for we must give back what we do not know.
 Treat it as frozen; to change a row, make another."""
 
 SESSION_ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
+_OURS = frozenset({"waiting", "background", "applied", "compressions", "continues_session_id"})
 _DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
 
 
@@ -30,8 +41,27 @@ def is_session_id(text: object) -> bool:
     )
 
 
+class Compression(msgspec.Struct, frozen=True, kw_only=True):
+    """From `at_row` on, the model saw `summary` in place of what stands before `kept_from`.
+
+    Both are indices of `messages`. `of_turn` is the turn that could not go on without it, if it
+    was not asked for. `before` is the context that it replaced, if that cannot be made again.
+    """
+
+    at_row: int
+    kept_from: int
+    summary: str
+    at: float
+    of_turn: str | None = None
+    before: tuple[Row, ...] = ()
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One session. Times are epoch seconds; `active_stream_id` names the running turn.
+
+    `waiting` holds prompts that were accepted and have not had their turn, `background` tasks
+    whose results nobody has fetched, `applied` what was done under a key of the caller's.
+    `continuation_session_id` makes the file no more than a pointer: the session goes on there.
 
     The fields before `messages` are written before it, so that a reader who wants no transcript
     may stop early. `extra` holds the fields we know nothing of, and goes back where it came from.
@@ -66,13 +96,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     llm_title_generated: bool = False
     manual_title: bool = False
     parent_session_id: str | None = None
+    session_source: str | None = None
+    continues_session_id: str | None = None
+    continuation_session_id: str | None = None
+    pre_compression_snapshot: bool = False
+    compression_anchor_visible_idx: int | None = None
+    compression_anchor_summary: str | None = None
+    enabled_toolsets: list[str] | None = None
+    clear_generation: str | None = None
     truncation_watermark: float | None = None
     intentional_shrink_generation: str | None = None
     read_only: bool = False
     composer_draft: dict[str, Any] = {}
+    waiting: tuple[Row, ...] = ()
+    background: tuple[Row, ...] = ()
+    applied: dict[str, Row] = {}
     messages: tuple[Row, ...] = ()
     tool_calls: tuple[Row, ...] = ()
     context_messages: tuple[Row, ...] = ()
+    compressions: tuple[Compression, ...] = ()
     extra: dict[str, Any] = {}
 
     @property
@@ -117,12 +159,16 @@ def _is_lost_context(name: str, value: object) -> bool:
 
 
 def dump(record: Record) -> bytes:
-    """The file's bytes: UTF-8 JSON, indented by 2, metadata first."""
+    """The file's bytes: UTF-8 JSON, indented by 2, metadata first. Ours alone is left out where it
+    says nothing.
+    """
     fields: dict[str, Any] = {}
     for name in _FIELDS:
         if name == "messages":
             fields["message_count"] = len(record.messages)
-        fields[name] = getattr(record, name)
+        value = getattr(record, name)
+        if value or name not in _OURS:
+            fields[name] = value
     return msgspec.json.format(msgspec.json.encode(fields | record.extra), indent=2)
 
 
@@ -138,23 +184,23 @@ _SUMMARY = tuple(
         "composer_draft",
         "truncation_watermark",
         "intentional_shrink_generation",
+        "clear_generation",
         "llm_title_generated",
+        "waiting",
+        "background",
+        "applied",
+        "compressions",
     }
 )
 
 _SUMMARY_EXTRA = (
-    "compression_anchor_visible_idx",
     "compression_anchor_message_key",
-    "compression_anchor_summary",
-    "pre_compression_snapshot",
     "gateway_routing",
     "gateway_routing_history",
     "is_cli_session",
     "source_tag",
     "raw_source",
-    "session_source",
     "source_label",
-    "enabled_toolsets",
     "worktree_path",
     "worktree_branch",
     "worktree_repo_root",
@@ -171,7 +217,25 @@ def summary(record: Record) -> Row:
     row["user_message_count"] = sum(message.get("role") == "user" for message in record.messages)
     row["last_message_at"] = _last_message_at(record)
     row["has_pending_user_message"] = pending
+    row["waiting_count"] = len(record.waiting)
     return row
+
+
+def alias_of(record: Record, continuation: str) -> Record:
+    """What stays under an id that was left: who asks here is sent on. It holds nothing that was
+    said; the record it points at has that.
+    """
+    return Record(
+        session_id=record.session_id,
+        title=record.title,
+        workspace=record.workspace,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        parent_session_id=record.parent_session_id,
+        continues_session_id=record.continues_session_id,
+        continuation_session_id=continuation,
+        pre_compression_snapshot=True,
+    )
 
 
 def _last_message_at(record: Record) -> float:

@@ -7,35 +7,66 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import msgspec
 
+from . import waiting
 from .agent import Usage
+from .context import context_after_cut, context_rows, summary_row
+from .copies import fresh_copy
+from .events import (
+    Changed,
+    Checkpointed,
+    Cleared,
+    Compressed,
+    Created,
+    Cut,
+    Deleted,
+    Event,
+    TurnEnded,
+    TurnStarted,
+)
 from .messages import (
     Archive,
-    BlankMessage,
+    Assign,
     Checkpoint,
+    Clear,
     CreateSession,
+    DeleteIfEmpty,
     DeleteSession,
-    NothingToRemove,
+    EditWaiting,
     Pin,
-    ReadOnly,
+    Regenerate,
     RemoveLastTurn,
+    RemoveWaiting,
     Rename,
     SaveDraft,
-    SessionExists,
-    SessionNotFound,
     StartTurn,
-    TurnRunning,
+    Truncate,
     UpdateSession,
 )
 from .record import Record, Row
-from .transcript import AUTOMATIC_TITLES, is_of_turn, last_user_row, text_of, title_from, user_row
+from .refusals import (
+    BlankMessage,
+    NothingToRemove,
+    ReadOnly,
+    SessionExists,
+    SessionNotFound,
+    StaleRevision,
+    TurnRunning,
+)
+from .transcript import (
+    AUTOMATIC_TITLES,
+    is_of_turn,
+    last_user_row,
+    revision,
+    text_of,
+    title_from,
+    user_row,
+)
 
-__all__ = ["LEGAL", "STOPS_TURN", "Phase", "decide", "end_turn", "evolve", "phase_of"]
+__all__ = ["LEGAL", "STOPS_TURN", "Phase", "decide", "end_turn", "evolve", "phase_of", "start"]
 
 TITLE_LENGTH = 80
 UNTITLED = "Untitled"
@@ -47,15 +78,17 @@ class Phase(Enum):
     RUNNING = "running"
 
 
-STOPS_TURN = frozenset({RemoveLastTurn, DeleteSession})
+STOPS_TURN = frozenset({RemoveLastTurn, Truncate, Clear, DeleteSession})
 """These end a running turn first, then apply."""
 
-_ALWAYS = frozenset({Rename, Pin, Archive, UpdateSession, SaveDraft})
+_ALWAYS = frozenset(
+    {Rename, Pin, Archive, Assign, UpdateSession, SaveDraft, EditWaiting, RemoveWaiting}
+)
 
 # Rule 2: everything that decides whether a command is legal is in this table, or in `decide`.
 LEGAL: dict[Phase, frozenset[type]] = {
-    Phase.ABSENT: frozenset({CreateSession, DeleteSession}),
-    Phase.IDLE: _ALWAYS | {StartTurn, RemoveLastTurn, DeleteSession},
+    Phase.ABSENT: frozenset({CreateSession, DeleteSession, DeleteIfEmpty}),
+    Phase.IDLE: _ALWAYS | STOPS_TURN | {StartTurn, Regenerate, DeleteIfEmpty},
     Phase.RUNNING: _ALWAYS | {Checkpoint},
 }
 
@@ -64,68 +97,6 @@ def phase_of(record: Record | None) -> Phase:
     if record is None:
         return Phase.ABSENT
     return Phase.RUNNING if record.busy else Phase.IDLE
-
-
-# -- events: what has happened ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class TurnStarted:
-    turn_id: str
-    prompt: str
-    attachments: tuple[Any, ...]
-    at: float
-    title: str
-    model: str | None
-    model_provider: str | None
-    workspace: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """`rows` come after the prompt. They reach the model, but for those marked `_error`."""
-
-    rows: tuple[Row, ...]
-    tool_calls: tuple[Row, ...]
-    usage: Usage | None
-    at: float | None  # None leaves `updated_at` alone
-    recovered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpointed:
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class LastTurnRemoved:
-    keep: int  # rows of `messages`
-    keep_context: int
-    text: str
-    generation: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Fields set to these values. `at` None leaves `updated_at` alone."""
-
-    fields: dict[str, Any]
-    at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    pass
-
-
-Event = Created | TurnStarted | TurnEnded | Checkpointed | LastTurnRemoved | Changed | Deleted
 
 
 # -- decide -------------------------------------------------------------------------------------
@@ -137,29 +108,55 @@ def decide(record: Record | None, command: object, now: float, new_id: Callable[
     if type(command) not in LEGAL[phase]:
         raise _refusal(record, command)
     match command:
-        case CreateSession():
-            return Created(_new_record(command, new_id(), now))
-        case DeleteSession():
+        case CreateSession(content):
+            return Created(fresh_copy(content, new_id(), now))
+        case DeleteSession() | DeleteIfEmpty():
             return Deleted()
     assert record is not None
     match command:
         case StartTurn():
-            return _start(record, command, new_id(), now)
+            return start(record, command, new_id(), now)
+        case Regenerate():
+            return _regenerate(record, command, new_id(), now)
         case RemoveLastTurn():
-            return _remove_last_turn(record, new_id(), now)
+            keep = last_user_row(record.messages)
+            if keep is None:
+                raise NothingToRemove
+            said = text_of(record.messages[keep].get("content"))
+            return Cut(keep, new_id(), now, said)
+        case Truncate(keep):
+            return Cut(min(keep, len(record.messages)), new_id(), now)
+        case Clear():
+            return Cleared(new_id(), now)
         case Checkpoint():
             return Checkpointed(now)
+    return _change(record, command, now)
+
+
+def _change(record: Record, command: object, now: float) -> Changed:
+    """Commands that set fields, whatever else goes on."""
+    match command:
         case Rename(title):
+            if record.read_only:
+                raise ReadOnly("This session was imported to be read only")
             title = title.strip()[:TITLE_LENGTH].strip() or UNTITLED
-            return Changed({"title": title, "manual_title": title not in AUTOMATIC_TITLES}, now)
+            manual = title not in AUTOMATIC_TITLES
+            return Changed({"title": title, "manual_title": manual}, now)
         case Pin(pinned):
             return Changed({"pinned": pinned}, now)
         case Archive(archived):
             return Changed({"archived": archived}, None)
+        case Assign(project_id):
+            return Changed({"project_id": project_id}, now)
         case SaveDraft(draft):
             return Changed({"composer_draft": draft}, None)
-        case UpdateSession():
-            return Changed(_given(command), now)
+        case UpdateSession(fields):
+            return Changed(fields, now)
+        case EditWaiting(turn_id, text):
+            return Changed({"waiting": waiting.with_text(record, turn_id, text)}, None)
+        case RemoveWaiting(turn_id):
+            waiting.find(record, turn_id)
+            return Changed({"waiting": waiting.without(record, [turn_id])}, None)
     raise AssertionError(f"{command!r} is in the table of the legal, and nobody decides it")
 
 
@@ -173,32 +170,17 @@ def _refusal(record: Record | None, command: object) -> Exception:
     return TurnRunning(record.active_stream_id or "")
 
 
-def _new_record(command: CreateSession, session_id: str, now: float) -> Record:
-    return Record(
-        session_id=session_id,
-        title=command.title or UNTITLED,
-        workspace=command.workspace or "",
-        created_workspace=command.workspace,
-        model=command.model,
-        model_provider=command.model_provider,
-        profile=command.profile,
-        project_id=command.project_id,
-        created_at=now,
-        updated_at=now,
-        pinned=command.pinned,
-        messages=command.messages,
-        tool_calls=command.tool_calls,
-    )
-
-
-def _start(record: Record, command: StartTurn, turn_id: str, now: float) -> TurnStarted:
+def start(
+    record: Record, command: StartTurn, turn_id: str, now: float, *, keep: int | None = None
+) -> TurnStarted:
+    """The prompt gets its turn. Raises `Rejected`."""
     if record.read_only:
         raise ReadOnly("This session was imported to be read only")
     if not command.prompt.strip():
-        raise BlankMessage()
+        raise BlankMessage
     title = record.title
     if title in AUTOMATIC_TITLES and not record.manual_title:
-        title = title_from(record.messages, command.prompt) or title
+        title = title_from(record.messages[:keep], command.prompt) or title
     return TurnStarted(
         turn_id=turn_id,
         prompt=command.prompt,
@@ -209,29 +191,19 @@ def _start(record: Record, command: StartTurn, turn_id: str, now: float) -> Turn
         model_provider=command.model_provider or record.model_provider,
         workspace=command.workspace or record.workspace,
         source=command.source,
+        keep=keep,
     )
 
 
-def _remove_last_turn(record: Record, generation: str, now: float) -> LastTurnRemoved:
+def _regenerate(record: Record, command: Regenerate, turn_id: str, now: float) -> TurnStarted:
     keep = last_user_row(record.messages)
     if keep is None:
-        raise NothingToRemove()
-    return LastTurnRemoved(
-        keep=keep,
-        keep_context=last_user_row(record.context_messages) or 0,
-        text=text_of(record.messages[keep].get("content")),
-        generation=generation,
-        at=now,
-    )
-
-
-def _given(command: UpdateSession) -> dict[str, Any]:
-    fields = {
-        "workspace": command.workspace,
-        "model": command.model,
-        "model_provider": command.model_provider,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+        raise NothingToRemove
+    if command.revision != revision(record):
+        raise StaleRevision("The conversation has changed since; reload it")
+    row = record.messages[keep]
+    again = StartTurn(text_of(row.get("content")), tuple(row.get("attachments") or ()))
+    return start(record, again, turn_id, now, keep=keep)
 
 
 # -- evolve -------------------------------------------------------------------------------------
@@ -253,14 +225,20 @@ def evolve(record: Record | None, event: Event) -> Record | None:
             return end_turn(record, event)
         case Checkpointed(at):
             return replace(record, updated_at=at)
-        case LastTurnRemoved():
-            return _last_turn_removed(record, event)
+        case Cut():
+            return _cut(record, event)
+        case Cleared():
+            return _cleared(record, event)
+        case Compressed():
+            return _compressed(record, event)
         case Changed(fields, at):
             changed: Record = replace(record, **fields)
             return changed if at is None else replace(changed, updated_at=at)
 
 
 def _started(record: Record, event: TurnStarted) -> Record:
+    if event.keep is not None:
+        record = _cut(record, Cut(event.keep, event.turn_id, event.at))
     return msgspec.structs.replace(
         record,
         active_stream_id=event.turn_id,
@@ -268,6 +246,7 @@ def _started(record: Record, event: TurnStarted) -> Record:
         pending_attachments=event.attachments,
         pending_started_at=event.at,
         pending_user_source=event.source,
+        waiting=waiting.without(record, [event.turn_id]),
         title=event.title,
         model=event.model,
         model_provider=event.model_provider,
@@ -295,6 +274,7 @@ def end_turn(record: Record, event: TurnEnded) -> Record:
         pending_attachments=(),
         pending_started_at=None,
         pending_user_source=None,
+        waiting=waiting.without(record, event.steered),
         # The latest turn's figures stand for the session, and only if the provider gave any.
         input_tokens=usage.input_tokens or record.input_tokens,
         output_tokens=usage.output_tokens or record.output_tokens,
@@ -316,13 +296,13 @@ def _pending_row(record: Record, event: TurnEnded) -> Row | None:
     return user_row(text, record.pending_attachments, at, turn_id, recovered=event.recovered)
 
 
-def _last_turn_removed(record: Record, event: LastTurnRemoved) -> Record:
+def _cut(record: Record, event: Cut) -> Record:
     messages = record.messages[: event.keep]
     stamps = [row.get("timestamp") for row in messages[-1:]]
     return msgspec.structs.replace(
         record,
+        **context_after_cut(record, event.keep),
         messages=messages,
-        context_messages=record.context_messages[: event.keep_context],
         tool_calls=tuple(
             card for card in record.tool_calls if card.get("assistant_msg_idx", 0) < event.keep
         ),
@@ -330,4 +310,37 @@ def _last_turn_removed(record: Record, event: LastTurnRemoved) -> Record:
         truncation_watermark=next((float(at) for at in stamps if at), 0.0),
         intentional_shrink_generation=event.generation,
         updated_at=event.at,
+    )
+
+
+def _cleared(record: Record, event: Cleared) -> Record:
+    """A fork stays a fork of its parent; what went before a compression is gone with the rest."""
+    return msgspec.structs.replace(
+        _cut(record, Cut(0, event.generation, event.at)),
+        title=UNTITLED,
+        manual_title=False,
+        llm_title_generated=False,
+        waiting=(),
+        composer_draft={},
+        context_messages=(),
+        compressions=(),
+        clear_generation=event.generation,
+        parent_session_id=record.parent_session_id if record.session_source == "fork" else None,
+    )
+
+
+def _compressed(record: Record, event: Compressed) -> Record:
+    made = event.compression
+    if not record.compressions and record.context_messages:
+        made = msgspec.structs.replace(made, before=context_rows(record))
+    return msgspec.structs.replace(
+        record,
+        session_id=event.session_id,
+        parent_session_id=record.session_id,
+        continues_session_id=record.session_id,
+        context_messages=(summary_row(made), *record.messages[made.kept_from :]),
+        compressions=(*record.compressions, made),
+        compression_anchor_visible_idx=made.at_row,
+        compression_anchor_summary=made.summary,
+        last_prompt_tokens=None,
     )

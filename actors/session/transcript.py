@@ -1,9 +1,12 @@
 """Rows of a transcript: how they are made, what the model sees of them, where a turn begins."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .record import Row
+import msgspec
+
+from .record import Record, Row
 
 __all__ = [
     "cancelled_marker",
@@ -11,6 +14,7 @@ __all__ = [
     "interrupted_marker",
     "last_user_row",
     "model_input",
+    "revision",
     "text_of",
     "title_from",
     "user_row",
@@ -73,6 +77,19 @@ def last_user_row(rows: Sequence[Row]) -> int | None:
         if rows[index].get("role") == "user":
             return index
     return None
+
+
+def revision(record: Record) -> str:
+    """Names this transcript, at the cost of its last row: rows never change, they are added, or
+    cut with a generation of its own.
+    """
+    named = (
+        record.session_id,
+        len(record.messages),
+        record.intentional_shrink_generation,
+        record.messages[-1:],
+    )
+    return hashlib.sha256(msgspec.json.encode(named, order="deterministic")).hexdigest()
 
 
 def text_of(content: object) -> str:

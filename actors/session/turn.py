@@ -1,14 +1,19 @@
 """A running turn: the task in which the agent works, and what the session keeps of it."""
 
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
 import trio
 
 from actors import Ref
 
 from .agent import Agent, AgentError, AgentEvent, AgentTurn
 from .answer import Answer
-from .entries import TurnFailed, encode
+from .entries import FeedEvent, Steered, TurnFailed, encode
 from .feeds import TurnFeed
-from .messages import Checkpoint, TurnOutput, TurnReturned
+from .messages import Checkpoint, TurnOutput
+from .record import Row
 
 __all__ = ["RunningTurn", "failure_of"]
 
@@ -25,46 +30,97 @@ LABELS = {
     "interrupted": "Response interrupted",
 }
 
+Shorten = Callable[[bool], Awaitable[Sequence[Row] | None]]
+"""Make the context shorter if it is too long, or in any case (True): what the model sees then, or
+None if it stays as it is."""
+
 
 class RunningTurn:
-    """A generation: whatever carries another turn's id is dropped by the session."""
+    """A generation: whatever carries another turn's id is dropped by the session.
 
-    def __init__(self, turn_id: str, feed: TurnFeed, started_at: float) -> None:
+    A turn beside the conversation is one too, with `prompt` its question and no place in it.
+    """
+
+    def __init__(self, turn_id: str, feed: TurnFeed, started_at: float, prompt: str = "") -> None:
         self.turn_id = turn_id
         self.feed = feed
         self.started_at = started_at
+        self.prompt = prompt
         self.answer = Answer()
         self.checkpointed = 0  # tool calls completed at the last checkpoint
+        self._remarks: deque[tuple[str, str]] = deque()
         self._scope = trio.CancelScope()
         self._left = trio.Event()
 
-    async def work(self, agent: Agent, turn: AgentTurn, session: Ref, every: float) -> None:
-        """Run the agent. Tells the session what it emits, reminds it every `every` seconds to
-        save itself, and says when the agent is done.
+    def remark(self, remark_id: str, text: str) -> None:
+        """For the agent to take up. It is on disk."""
+        self._remarks.append((remark_id, text))
+
+    async def work(
+        self,
+        agent: Agent,
+        turn: AgentTurn,
+        session: Ref,
+        *,
+        every: float,
+        shorten: Shorten,
+        clock: Callable[[], float],
+    ) -> tuple[bool, Exception | None]:
+        """Run the agent. Tells the session what it emits, and reminds it every `every` seconds to
+        save itself. Returns whether it was left to end by itself, and how it failed.
         """
         failure: Exception | None = None
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tick, session, every)
-                    failure = await self._answer(agent, turn, session)
+                    failure = await self._answer(agent, turn, session, shorten, clock)
                     nursery.cancel_scope.cancel()
         except* Exception as errors:  # noqa: BLE001 - an agent that failed while it was cancelled
             failure = errors
         finally:
             self._left.set()
-        if not self._scope.cancel_called:
-            await session.send(TurnReturned(self.turn_id, failure))
+        return not self._scope.cancel_called, failure
 
-    async def _answer(self, agent: Agent, turn: AgentTurn, session: Ref) -> Exception | None:
+    async def _answer(
+        self,
+        agent: Agent,
+        turn: AgentTurn,
+        session: Ref,
+        shorten: Shorten,
+        clock: Callable[[], float],
+    ) -> Exception | None:
+        async def tell(event: FeedEvent) -> None:
+            await session.send(TurnOutput(self.turn_id, event))
+
         async def emit(event: AgentEvent) -> None:
             if not isinstance(event, AgentEvent):
                 raise TypeError(f"an agent emits events, not {type(event).__name__}")
             encode(event)  # what cannot be kept is the agent's fault, and raised in the agent
-            await session.send(TurnOutput(self.turn_id, event))
+            await tell(event)
 
+        async def remarks() -> Sequence[str]:
+            taken = []
+            while self._remarks:
+                remark_id, text = self._remarks[0]
+                await tell(Steered(remark_id, text, clock()))
+                self._remarks.popleft()
+                taken.append(text)
+            return taken
+
+        turn = replace(turn, remarks=remarks)
         try:
-            await agent(turn, emit)
+            shorter = await shorten(False)
+            try:
+                await agent(turn if shorter is None else replace(turn, messages=shorter), emit)
+            except AgentError as error:
+                # Nobody knew how much fits until the provider said so.
+                if error.type != "context_length" or not self.answer.empty or shorter is not None:
+                    raise
+                shorter = await shorten(True)
+                if shorter is None:
+                    raise
+                await agent(replace(turn, messages=shorter), emit)
         except Exception as error:  # noqa: BLE001 - the door: providers raise anything
             return error
         return None
@@ -83,9 +139,12 @@ class RunningTurn:
             await self._left.wait()
         return self.has_left
 
+    async def wait_left(self) -> None:
+        """Until the agent does nothing any more."""
+        await self._left.wait()
+
     @property
     def has_left(self) -> bool:
-        """The agent does nothing any more."""
         return self._left.is_set()
 
 

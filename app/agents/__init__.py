@@ -8,7 +8,7 @@ from actors.session.agent import Agent
 
 from ..config import Config
 from .demo import DemoAgent
-from .local import open_local_agent
+from .local import CONTEXT, open_local_agent
 from .openai import OpenAIAgent, open_client
 
 __all__ = ["OpenedAgent", "open_agent"]
@@ -24,6 +24,7 @@ class OpenedAgent:
     name: str
     model: str | None
     status: Callable[[], dict[str, object]]
+    context_tokens: int | None = None  # what the model can see at once, if that is known
 
 
 @asynccontextmanager
@@ -38,7 +39,7 @@ async def open_agent(config: Config) -> AsyncIterator[OpenedAgent]:
             yield OpenedAgent(agent, "openai", config.model, _ready(where))
     else:
         async with open_local_agent(config.data_dir, config.model) as local:
-            yield OpenedAgent(local, "local", local.model, local.status)
+            yield OpenedAgent(local, "local", local.model, local.status, CONTEXT)
 
 
 def _ready(detail: str) -> Callable[[], dict[str, object]]:

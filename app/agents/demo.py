@@ -34,11 +34,16 @@ LONG = 20  # times
 class DemoAgent:
     """The same answer to the same prompt. `pace` is in seconds for a word."""
 
+    steerable = True
+
     def __init__(self, pace: float = 0.03) -> None:
         self._pace = pace
 
     async def __call__(self, turn: AgentTurn, emit: Emit) -> None:
         prompt = str(turn.messages[-1].get("content", ""))
+        if turn.purpose != "answer":
+            await emit(TextDelta(_aside(turn.purpose, prompt)))
+            return
         asked = set(re.findall(r"[a-z]+", prompt.lower()))
         if "nothing" in asked:
             return
@@ -57,4 +62,13 @@ class DemoAgent:
                 raise AgentError("error", "You asked the demo agent for an error.", hint=hint)
             await emit(TextDelta(word))
             await trio.sleep(pace)
+            for remark in await turn.remarks():
+                await emit(TextDelta(f"(You said meanwhile: {remark}) "))
         await emit(Usage(input_tokens=words, output_tokens=len(spoken), model="demo"))
+
+
+def _aside(purpose: str, prompt: str) -> str:
+    if purpose == "title":
+        asked = prompt.removeprefix("User: ").partition("\n")[0]
+        return " ".join(asked.split()[:6])
+    return f"The demo agent was given {len(prompt.split())} words to summarise."

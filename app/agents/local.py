@@ -15,7 +15,7 @@ from actors.session.agent import AgentError, AgentTurn, Emit
 from .model_file import fetch_model
 from .openai import OpenAIAgent, open_client
 
-__all__ = ["LocalAgent", "open_local_agent"]
+__all__ = ["CONTEXT", "LocalAgent", "open_local_agent"]
 
 log = logging.getLogger("app.agents")
 
@@ -24,6 +24,7 @@ SAMPLING = {"temperature": 0.7, "top_p": 0.95, "repeat_penalty": 1.1, "max_token
 RESTARTS = 3
 STABLE_SECONDS = 60.0  # a server that ran so long has its restarts back
 PAUSE_SECONDS = 1.0
+CONTEXT = 2048  # tokens for each answer: what the default model was made for
 LOAD_SECONDS = 120.0
 
 
@@ -100,7 +101,7 @@ class LocalAgent:
         machine can see it, or ask the server.
         """
         key = secrets.token_urlsafe()
-        command = [sys.executable, "-m", "app.agents.llama_server", str(file)]
+        command = [sys.executable, "-m", "app.agents.llama_server", str(file), str(CONTEXT)]
         process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.PIPE,

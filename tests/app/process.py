@@ -118,6 +118,7 @@ def environment(data_dir: Path, extra: Mapping[str, str] | None = None) -> dict[
         "GREENROOM_DATA_DIR": str(data_dir),
         "GREENROOM_PORT": "0",
         "GREENROOM_AGENT": "demo",
+        "GREENROOM_TITLES": "local",
         **(extra or {}),
     }
 

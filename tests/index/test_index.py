@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Kind, Rejected, open_system
 from actors.index.actor import Index
 from actors.index.messages import ListRows, PinLimit, ReservePin, RowChanged, RowRemoved
-from actors.index.rows import is_hidden, ordered
+from actors.index.rows import left_over, ordered, shown
 from actors.stores import MemoryDisk, open_record_store
 from actors.testing.faulty_disk import FaultyDisk
 
@@ -40,11 +40,15 @@ class Listed:
         return [row["session_id"] for row in await self.index.ask(ListRows())]
 
 
+async def nothing_to_sweep(session_id, name):
+    raise AssertionError(f"{name} was to be swept")
+
+
 @asynccontextmanager
 async def open_index(disk):
     async with (
         open_record_store(HERE, disk=disk) as store,
-        open_system(Kind("index", lambda key: Index(store, row_of))) as system,
+        open_system(Kind("index", lambda key: Index(store, row_of, nothing_to_sweep))) as system,
     ):
         yield Listed(system.ref("index", "main"), store)
 
@@ -156,11 +160,32 @@ async def test_the_last_pin_is_given_once():
         ({"title": "Untitled", "message_count": 0, "has_pending_user_message": True}, False),
         ({"title": "Untitled", "message_count": 0, "active_stream_id": "x"}, False),
         ({"title": "Untitled", "message_count": 0, "worktree_path": "/x"}, False),
-        ({"pre_compression_snapshot": True}, True),
+        ({"continuation_session_id": "b"}, True),
+        ({"pre_compression_snapshot": True}, False),
     ],
 )
 def test_which_rows_are_hidden(fields, hidden):
-    assert is_hidden(row("a") | fields) is hidden
+    assert shown({"a": row("a") | fields}) == ([] if hidden else [row("a") | fields])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_snapshot_of_the_reference_system_shows_only_if_it_alone_has_it_all(count):
+    old = row("a", pre_compression_snapshot=True, message_count=2)
+    new = row("b", parent_session_id="a", message_count=count)
+    names = [found["session_id"] for found in shown({"a": old, "b": new})]
+    assert ("a" in names) is (count < 2)
+    assert "b" in names
+
+
+def test_of_a_session_that_is_being_rotated_one_row_shows():
+    old, new = row("a"), row("b", parent_session_id="a", continues_session_id="a")
+    left = old | {"continuation_session_id": "b"}
+    assert shown({"a": old}) == [old]
+    assert shown({"a": old, "b": new}) == [old]
+    assert shown({"a": left, "b": new}) == [new]
+    assert left_over({"a": old, "b": new}) == [("a", "b")]
+    assert left_over({"a": left, "b": new}) == []
+    assert left_over({"a": left}) == [("a", "a")]
 
 
 @given(

@@ -9,6 +9,7 @@ import trio
 
 from actors.greenroom import open_greenroom
 from actors.session.messages import CreateSession, GetSession, StartTurn
+from actors.session.record import Record
 from actors.stores import MemoryDisk
 from actors.testing.puppet import Puppet
 
@@ -28,9 +29,9 @@ class Room:
     def session(self, key="s1"):
         return self.greenroom.session(key)
 
-    async def new(self, key="s1", **fields):
+    async def new(self, key="s1", keep=False, **fields):
         session = self.session(key)
-        await session.ask(CreateSession(workspace="/", **fields))
+        await session.ask(CreateSession(Record(session_id="", workspace="/", **fields), keep))
         return session
 
     async def start(self, prompt="hello", key="s1"):

@@ -10,26 +10,35 @@ from trio.testing import wait_all_tasks_blocked
 from actors import ActorCrashed
 from actors.index.messages import ListRows, PinLimit
 from actors.session.agent import AgentError, TextDelta, ToolCompleted, ToolStarted, Usage
-from actors.session.entries import TERMINAL, StreamEnded, TurnCancelled, TurnDone, TurnFailed
+from actors.session.entries import (
+    TERMINAL,
+    StreamEnded,
+    TitleSettled,
+    TurnCancelled,
+    TurnDone,
+    TurnFailed,
+)
 from actors.session.messages import (
     Archive,
     CancelTurn,
     Checkpoint,
     DeleteSession,
     GetSession,
-    NothingToRemove,
     Pin,
     RemoveLastTurn,
     Rename,
-    SessionBusy,
-    SessionNotFound,
-    ShuttingDown,
     StartTurn,
     TurnOutput,
     TurnReturned,
-    TurnRunning,
 )
 from actors.session.record import RecordDamaged
+from actors.session.refusals import (
+    NothingToRemove,
+    SessionBusy,
+    SessionNotFound,
+    ShuttingDown,
+    TurnRunning,
+)
 from actors.stores import MemoryDisk
 
 RECORD = Path("/data/sessions/s1.json")
@@ -54,7 +63,8 @@ async def test_a_turn_from_the_prompt_to_the_end(room):
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
     shown = "".join(e.event.text for e in entries if isinstance(e.event, TextDelta))
     assert shown == "It is noon."
-    assert isinstance(entries[-2].event, TurnDone)
+    ends = [type(entry.event) for entry in entries[-3:]]
+    assert ends == [TurnDone, TitleSettled, StreamEnded]
     assert isinstance(entries[-1].event, StreamEnded)
     record = (await session.ask(GetSession())).record
     assert contents(record) == [("user", "What time is it?"), ("assistant", "It is noon.")]

@@ -59,7 +59,7 @@ def test_steps_become_rows_with_each_result_under_its_call():
 
 
 def test_a_cut_short_answer_is_one_row_and_keeps_its_calls_away_from_the_model():
-    row = built(TOOL_TURN[:7]).partial_row(7.0)
+    row = built(TOOL_TURN[:7]).partial_rows(7.0)[0]
     assert row["content"] == "Looking it up."
     assert row["_partial"] is True
     assert "tool_calls" not in row
@@ -69,7 +69,7 @@ def test_a_cut_short_answer_is_one_row_and_keeps_its_calls_away_from_the_model()
 
 
 def test_nothing_shown_leaves_nothing():
-    assert built([Usage(1, 2)]).partial_row(1.0) is None
+    assert built([Usage(1, 2)]).partial_rows(1.0) == ()
     assert built([]).silent
 
 
@@ -111,4 +111,4 @@ def test_the_journal_gives_the_same_answer_again_however_deltas_were_merged(give
             together[-1] = both
     again = built([decode(encode(event)) for event in together])
     assert again.rows(1.0) == built(given_events).rows(1.0)
-    assert again.partial_row(1.0) == built(given_events).partial_row(1.0)
+    assert again.partial_rows(1.0) == built(given_events).partial_rows(1.0)

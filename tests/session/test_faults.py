@@ -7,14 +7,8 @@ import pytest
 import trio
 
 from actors.session.entries import TERMINAL, StreamEnded, TextDelta, TurnFailed
-from actors.session.messages import (
-    DeleteSession,
-    GetSession,
-    RemoveLastTurn,
-    Rename,
-    StartTurn,
-    StorageFailed,
-)
+from actors.session.messages import DeleteSession, GetSession, RemoveLastTurn, Rename, StartTurn
+from actors.session.refusals import StorageFailed
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
 

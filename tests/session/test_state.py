@@ -10,26 +10,36 @@ from hypothesis import strategies as st
 
 from actors import Rejected
 from actors.session.agent import Usage
+from actors.session.events import TurnEnded
 from actors.session.messages import (
     Archive,
-    BlankMessage,
+    Assign,
     Checkpoint,
+    Clear,
     CreateSession,
+    DeleteIfEmpty,
     DeleteSession,
-    NothingToRemove,
+    EditWaiting,
     Pin,
+    Regenerate,
     RemoveLastTurn,
+    RemoveWaiting,
     Rename,
     SaveDraft,
-    SessionExists,
-    SessionNotFound,
     StartTurn,
-    TurnRunning,
+    Truncate,
     UpdateSession,
 )
 from actors.session.record import Record, dump, load
-from actors.session.state import LEGAL, Phase, TurnEnded, decide, evolve, phase_of
-from actors.session.transcript import cancelled_marker, error_row
+from actors.session.refusals import (
+    BlankMessage,
+    NothingToRemove,
+    SessionExists,
+    SessionNotFound,
+    TurnRunning,
+)
+from actors.session.state import LEGAL, Phase, decide, evolve, phase_of
+from actors.session.transcript import cancelled_marker, error_row, revision
 
 COMMANDS = [
     CreateSession(),
@@ -38,8 +48,15 @@ COMMANDS = [
     Rename("Mine"),
     Pin(True),
     Archive(True),
-    UpdateSession(model="m"),
+    UpdateSession({"model": "m"}),
     SaveDraft({"text": "x"}),
+    Assign("p"),
+    Truncate(1),
+    Clear(),
+    Regenerate("the revision of what is there"),
+    EditWaiting("w", "x"),
+    RemoveWaiting("w"),
+    DeleteIfEmpty(),
     DeleteSession(),
     Checkpoint("t"),
 ]
@@ -71,10 +88,13 @@ def said(record, prompt, answer, at):
 @pytest.mark.parametrize("phase", list(Phase))
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: type(c).__name__)
 def test_the_table_of_the_legal_is_what_decide_does(phase, command):
-    record = {Phase.ABSENT: None, Phase.IDLE: said(IDLE, "a", "b", 2.0), Phase.RUNNING: running()}[
-        phase
-    ]
+    idle = said(
+        msgspec.structs.replace(IDLE, waiting=({"id": "w", "message": "m"},)), "a", "b", 2.0
+    )
+    record = {Phase.ABSENT: None, Phase.IDLE: idle, Phase.RUNNING: running(record=idle)}[phase]
     assert phase_of(record) is phase
+    if isinstance(command, Regenerate):
+        command = Regenerate(revision(idle))
     before = None if record is None else dump(record)
     if type(command) in LEGAL[phase]:
         decide(record, command, 10.0, new_id)
@@ -145,7 +165,7 @@ def test_a_prompt_that_is_in_the_transcript_already_is_known_by_its_turn_not_by_
 
 def test_the_end_of_a_turn_reverts_nothing_that_was_changed_during_it():
     record = running()
-    for command in (Rename("Mine"), Pin(True), Archive(True), UpdateSession(model="other")):
+    for command in (Rename("Mine"), Pin(True), Archive(True), UpdateSession({"model": "other"})):
         record = after(record, command, 11.0)
     ended = evolve(record, TurnEnded((), (), None, 12.0))
     assert (ended.title, ended.pinned, ended.archived, ended.model) == ("Mine", True, True, "other")

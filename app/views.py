@@ -1,7 +1,7 @@
-"""What travels: request bodies as they come in, sessions and events as they go out. Pure."""
+"""What goes out: sessions and events, in the words of the wire. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -15,152 +15,38 @@ from actors.session.agent import (
 )
 from actors.session.entries import (
     FeedEvent,
+    Steered,
     StreamEnded,
+    TitleChanged,
+    TitleSettled,
     TurnBegan,
     TurnCancelled,
+    TurnCompressed,
+    TurnCompressing,
     TurnDone,
     TurnFailed,
 )
-from actors.session.messages import CreateSession, Snapshot
-from actors.session.record import Record, dump, summary
+from actors.session.messages import Snapshot
+from actors.session.record import Record, Row, dump, summary
+from actors.session.transcript import last_user_row, revision
 
 __all__ = [
-    "BadRequest",
-    "decode_body",
+    "compact",
     "event_of",
     "export_of",
     "full_session",
+    "list_of",
     "list_row",
-    "require",
+    "preview",
     "status_of",
     "usage_of",
+    "waiting_of",
 ]
 
 MESSAGE_LIMIT = 500
 PREVIEW = 40
-TITLE_LENGTH = 80
 
-
-class BadRequest(Exception):
-    """The request makes no sense, and its text says why. Nothing has happened."""
-
-
-# -- in -----------------------------------------------------------------------------------------
-
-B = TypeVar("B", bound=msgspec.Struct)
-
-
-class SessionBody(msgspec.Struct):
-    session_id: str | None = None
-
-
-class NewBody(msgspec.Struct):
-    workspace: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
-    profile: str | None = None
-    project_id: str | None = None
-
-
-class StartBody(msgspec.Struct):
-    session_id: str | None = None
-    message: str | None = None
-    attachments: list[dict[str, Any] | str] | None = None
-    model: str | None = None
-    model_provider: str | None = None
-    workspace: str | None = None
-
-
-class StreamBody(msgspec.Struct):
-    stream_id: str | None = None
-
-
-class RenameBody(msgspec.Struct):
-    session_id: str | None = None
-    title: str | None = None
-
-
-class PinBody(msgspec.Struct):
-    session_id: str | None = None
-    pinned: bool = True
-
-
-class ArchiveBody(msgspec.Struct):
-    session_id: str | None = None
-    archived: bool = True
-
-
-class UpdateBody(msgspec.Struct):
-    session_id: str | None = None
-    workspace: str | None = None
-    model: str | None = None
-    model_provider: str | None = None
-
-
-class DraftBody(msgspec.Struct):
-    session_id: str | None = None
-    text: str = ""
-    files: list[Any] = []
-
-
-def decode_body(body: bytes, shape: type[B]) -> B:
-    """The JSON object in a body; an empty body is an empty object. Raises `BadRequest`."""
-    if not body.strip():
-        return shape()
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"Request body does not fit: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"Request body is not valid JSON: {error}") from error
-
-
-class ImportBody(msgspec.Struct):
-    """What is not named here is ignored, the id above all: an import is always a new session."""
-
-    messages: list[dict[str, Any]]
-    title: str = "Imported session"
-    model: str | None = None
-    workspace: str | None = None
-    tool_calls: list[dict[str, Any]] = []
-    pinned: bool = False
-
-
-def import_of(body: bytes) -> CreateSession:
-    """The session in an exported file. Raises `BadRequest`."""
-    try:
-        raw = msgspec.json.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"Request body is not valid JSON: {error}") from error
-    if not isinstance(raw, dict) or not raw:
-        raise BadRequest("Request body must be a JSON object")
-    if not isinstance(raw.get("messages"), list):
-        raise BadRequest('JSON must contain a "messages" array')
-    if not isinstance(raw.get("tool_calls") or [], list):
-        raise BadRequest('JSON "tool_calls" must be an array')
-    try:
-        given = msgspec.convert({k: v for k, v in raw.items() if v is not None}, ImportBody)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"Request body does not fit: {error}") from error
-    return CreateSession(
-        keep=True,
-        title=given.title.strip()[:TITLE_LENGTH] or "Imported session",
-        model=given.model,
-        workspace=given.workspace,
-        messages=tuple(given.messages),
-        tool_calls=tuple(given.tool_calls),
-        pinned=given.pinned,
-    )
-
-
-def require(body: msgspec.Struct, *names: str) -> None:
-    """Each of these must be given and not be empty. Raises `BadRequest`, naming all that miss."""
-    missing = [name for name in names if not getattr(body, name)]
-    if missing:
-        raise BadRequest(f"Missing required field(s): {', '.join(missing)}")
-
-
-# -- sessions, out ------------------------------------------------------------------------------
+# -- sessions -----------------------------------------------------------------------------------
 
 _ROW_DEFAULTS: dict[str, Any] = {
     "cache_hit_percent": None,
@@ -168,16 +54,11 @@ _ROW_DEFAULTS: dict[str, Any] = {
     "compression_anchor_engine": None,
     "compression_anchor_message_key": None,
     "compression_anchor_mode": None,
-    "compression_anchor_summary": None,
-    "compression_anchor_visible_idx": None,
     "gateway_routing": None,
     "is_cli_session": False,
-    "pre_compression_snapshot": False,
     "raw_source": None,
-    "session_source": None,
     "source_label": None,
     "source_tag": None,
-    "enabled_toolsets": None,
 }
 
 
@@ -190,12 +71,11 @@ def list_row(row: Mapping[str, Any], running: bool) -> dict[str, Any]:
     return shown
 
 
-def list_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def list_of(count: int) -> dict[str, Any]:
     """The list's envelope. What this server does not have, it says honestly: none."""
     return {
-        "sessions": rows,
         "sidebar_reference_sessions": [],
-        "webui_session_count": len(rows),
+        "webui_session_count": count,
         "cli_session_count": 0,
         "cli_count": 0,
         "archived_cli_count": 0,
@@ -211,7 +91,14 @@ def compact(snapshot: Snapshot) -> dict[str, Any]:
     return list_row(summary(record), snapshot.running) | {
         "pending_user_message": record.pending_user_message,
         "composer_draft": record.composer_draft,
+        "queue": waiting_of(record),
     }
+
+
+def waiting_of(record: Record) -> list[Row]:
+    """The messages that wait for their turn, in its order."""
+    shown = ("id", "message", "attachments", "model", "queued_at", "steer")
+    return [{key: row[key] for key in shown if key in row} for row in record.waiting]
 
 
 def full_session(
@@ -237,6 +124,8 @@ def full_session(
         "_messages_offset": start if messages else 0,
         "_msg_limit_max": MESSAGE_LIMIT,
     }
+    if not record.busy and last_user_row(record.messages) is not None:
+        session["regeneration_revision"] = revision(record)
     return session
 
 
@@ -287,7 +176,7 @@ def preview(text: str) -> str:
     return text[:PREVIEW] + ("..." if len(text) > PREVIEW else "")
 
 
-# -- events, out --------------------------------------------------------------------------------
+# -- events -------------------------------------------------------------------------------------
 
 
 def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]]:
@@ -314,8 +203,21 @@ def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]]:
         case TurnBegan(session_id):
             prefill = {"status": "none", "source": None, "label": None, "message_count": 0}
             return "context_status", {"session_id": session_id, "prefill": prefill}
-        case TurnDone(usage):
+        case Steered():
+            return "steered", {"id": event.remark_id, "text": event.text}
+        case TurnCompressing(session_id):
+            message = "Summarising the conversation so far"
+            return "compressing", {"session_id": session_id, "message": message}
+        case TurnCompressed():
+            return "compressed", _compressed(event)
+        case TurnDone(usage, None):
             return "done", {"usage": usage}
+        case TurnDone(usage, answer):
+            return "done", {"usage": usage, "ephemeral": True, "answer": answer}
+        case TitleSettled():
+            return "title_status", _title_status(event)
+        case TitleChanged(session_id, title):
+            return "title", {"session_id": session_id, "title": title}
         case StreamEnded(session_id):
             return "stream_end", {"session_id": session_id}
         case TurnCancelled(message):
@@ -344,4 +246,25 @@ def _failure(event: TurnFailed) -> dict[str, Any]:
         key: value
         for key, value in (("hint", event.hint), ("details", event.details))
         if value is not None
+    }
+
+
+def _compressed(event: TurnCompressed) -> dict[str, Any]:
+    return {
+        "session_id": event.old_session_id,
+        "old_session_id": event.old_session_id,
+        "new_session_id": event.new_session_id,
+        "continuation_session_id": event.new_session_id,
+        "message": "What is old was summarised for the model; nothing of it is lost",
+        "usage": {},
+    }
+
+
+def _title_status(event: TitleSettled) -> dict[str, Any]:
+    return {
+        "session_id": event.session_id,
+        "status": event.status,
+        "reason": event.reason,
+        "title": event.title,
+        "raw_preview": event.raw,
     }

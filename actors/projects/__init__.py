@@ -1,0 +1,1 @@
+"""The folders that sessions can be put in, with one owner."""

@@ -1,0 +1,1 @@
+"""Full-text search: a projection of the session records that catches up when it is asked."""

@@ -1,0 +1,33 @@
+"""What all sessions of one data directory share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actors.stores import RecordStore
+
+from .agent import Agent
+from .feeds import Feeds
+from .notices import Notices
+
+__all__ = ["Shared"]
+
+
+@dataclass
+class Shared:
+    """`clock` and `new_id` are arguments, so that a whole schedule can be replayed. `side_agent`
+    answers the sessions' own questions, for titles and summaries; without it titles are made from
+    the first words, and nothing is summarised.
+    """
+
+    store: RecordStore
+    feeds: Feeds
+    agent: Agent
+    clock: Callable[[], float]  # epoch seconds
+    new_id: Callable[[], str]  # 32 hex digits
+    side_agent: Agent | None = None
+    model_titles: bool = True  # False: never ask a model for one
+    default_model: str | None = None
+    context_tokens: int | None = None  # what the model can see at once, if that is known
+    checkpoint_seconds: float = 15.0
+    accepting: bool = True  # False: no new turns, we are about to end
+    notices: Notices = field(default_factory=Notices)

@@ -1,0 +1,49 @@
+"""How endpoints ask a session: by the name in the request, and once for each of its keys."""
+
+import hashlib
+from typing import Any, TypeVar
+
+from quart import g, request
+
+from actors import Message
+from actors.greenroom import Greenroom
+from actors.session.messages import CreateSession, GetSession, Once, Snapshot
+
+from .bodies import BadRequest
+
+__all__ = ["ask", "ask_named", "create", "named_by_key"]
+
+R = TypeVar("R")
+
+
+async def ask(greenroom: Greenroom, session_id: str | None, command: Message[R]) -> R:
+    """The session's answer. With an `Idempotency-Key` it is done once, also across a crash."""
+    return await greenroom.session(session_id or "").ask(_once(command))
+
+
+async def create(greenroom: Greenroom, command: CreateSession) -> Snapshot:
+    """A new session. The caller's key gives it its address, so a second one finds the first."""
+    session = greenroom.new_session(named_by_key())
+    answer: Snapshot = await session.ask(_once(command))
+    return answer
+
+
+def named_by_key() -> str | None:
+    """A name for what this request makes: the same for the same request with the same key."""
+    key = g.get("operation")
+    if key is None:
+        return None
+    return hashlib.sha256(f"{key}:{g.fingerprint}".encode()).hexdigest()[:12]
+
+
+def _once(command: Message[Any]) -> Message[Any]:
+    key = g.get("operation")
+    return command if key is None else Once(key, g.fingerprint, command)
+
+
+async def ask_named(greenroom: Greenroom, missing: str = "session_id is required") -> Snapshot:
+    """The session that the query names."""
+    session_id = request.args.get("session_id")
+    if not session_id:
+        raise BadRequest(missing)
+    return await greenroom.session(session_id).ask(GetSession())

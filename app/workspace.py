@@ -1,0 +1,19 @@
+"""The directory in which a session works, as a request names it."""
+
+import trio
+
+from .bodies import BadRequest
+
+__all__ = ["checked_workspace"]
+
+
+async def checked_workspace(workspace: str | None) -> str | None:
+    """The directory a session works in, absolute; None for none given. Raises `BadRequest`."""
+    if not workspace:
+        return None
+    if "\0" in workspace:
+        raise BadRequest("Path does not exist: it has a NUL in it")
+    path = await trio.Path(workspace).expanduser()
+    if not await path.is_dir():
+        raise BadRequest(f"Path does not exist: {workspace[:200]}")
+    return str(await path.resolve())
