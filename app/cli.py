@@ -104,6 +104,14 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How much the model can see at once. Near that, what is old is summarised for it.",
 )
 @click.option(
+    "--checkpoint-seconds",
+    default=15.0,
+    type=float,
+    envvar="GREENROOM_CHECKPOINT_SECONDS",
+    show_default=True,
+    help="How often the record of a running turn is saved, if a tool call was completed.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -121,6 +129,7 @@ def greenroom(
     model: str | None,
     titles: str,
     context_tokens: int | None,
+    checkpoint_seconds: float,
     log_level: str,
 ) -> int:
     config = make_config(
@@ -134,6 +143,7 @@ def greenroom(
         log_level=log_level,
         titles=titles,
         context_tokens=context_tokens,
+        checkpoint_seconds=checkpoint_seconds,
         local_installed=local_extra_installed(),
     )
     return _run(config)

@@ -49,6 +49,7 @@ class Config:
     log_level: str = "warning"
     titles: str = "model"
     context_tokens: int | None = None
+    checkpoint_seconds: float = 15.0
 
 
 def make_config(
@@ -63,6 +64,7 @@ def make_config(
     log_level: str = "warning",
     titles: str = "model",
     context_tokens: int | None = None,
+    checkpoint_seconds: float = 15.0,
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -80,6 +82,7 @@ def make_config(
         log_level=_one_of("log level", log_level.lower(), LOG_LEVELS),
         titles=_one_of("kind of titles", titles, TITLES),
         context_tokens=_checked_context(context_tokens),
+        checkpoint_seconds=_checked_checkpoint(checkpoint_seconds),
     )
 
 
@@ -145,6 +148,12 @@ def _checked_context(tokens: int | None) -> int | None:
             f"a context of {tokens} tokens is too small; {LEAST_CONTEXT} is the least"
         )
     return tokens
+
+
+def _checked_checkpoint(seconds: float) -> float:
+    if not 0.1 <= seconds <= 3600:
+        raise ConfigError(f"checkpoints every {seconds:g} s: choose between 0.1 and 3600")
+    return seconds
 
 
 def _checked_base_url(base_url: str | None) -> str | None:

@@ -29,6 +29,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             model_titles=config.titles == "model",
             default_model=opened.model,
             context_tokens=config.context_tokens or opened.context_tokens,
+            checkpoint_seconds=config.checkpoint_seconds,
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
     ):

@@ -60,7 +60,7 @@ async def test_a_turn_from_the_first_message_to_the_last_event(client, upstream)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert events[0].name == "context_status"
     assert text_of(events) == "It is noon."
-    assert [event.name for event in events][-2:] == ["done", "stream_end"]
+    assert [event.name for event in events][-3:] == ["done", "title_status", "stream_end"]
     done = events[-2].data
     rows = [(row["role"], row["content"]) for row in done["session"]["messages"]]
     assert rows == [("user", "What time is it?"), ("assistant", "It is noon.")]

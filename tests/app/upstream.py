@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from actors.session import context, titles
+
 __all__ = ["Upstream", "UpstreamTurn", "open_upstream"]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -21,6 +23,13 @@ class UpstreamTurn:
         self._over = trio.Event()
 
     @property
+    def purpose(self) -> str:
+        """What the session wants: an "answer", or for itself a "title" or a "summary"."""
+        asked = self.request["messages"][0]["content"]
+        known = {titles.INSTRUCTIONS: "title", context.INSTRUCTIONS: "summary"}
+        return next((known[text] for text in known if asked.startswith(text)), "answer")
+
+    @property
     def prompts(self) -> list[str]:
         return [message["content"] for message in self.request["messages"]]
 
@@ -30,6 +39,11 @@ class UpstreamTurn:
 
     async def chunk(self, chunk: dict) -> None:
         await self._stream.send_all(b"data: %s\n\n" % json.dumps(chunk).encode())
+
+    async def answer(self, text: str) -> None:
+        """All of it at once."""
+        await self.say(text)
+        await self.finish()
 
     async def finish(self, prompt_tokens: int = 7, completion_tokens: int = 3) -> None:
         await self.chunk({"choices": [{"delta": {}, "finish_reason": "stop"}]})
