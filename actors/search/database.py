@@ -20,6 +20,7 @@ VERSION = 1  # of all that decides what is in the file; another one's file is ma
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 TITLE_WEIGHT = 10.0
+PATIENCE_SECONDS = 1.0  # with whoever else looks into the file
 
 # A session that is hidden or damaged has no row in `texts`: its file is known, and not read again.
 _SCHEMA = f"""
@@ -50,8 +51,11 @@ class Database:
     def __init__(self, path: Path | None) -> None:
         if path is not None:
             _make_private(path)
-        place = ":memory:" if path is None else path
-        self._connection = sqlite3.connect(place, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            ":memory:" if path is None else path,
+            timeout=PATIENCE_SECONDS,
+            check_same_thread=False,
+        )
         try:
             self._prepare()
         except BaseException:

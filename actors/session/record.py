@@ -227,7 +227,6 @@ def alias_of(record: Record, continuation: str) -> Record:
     """
     return Record(
         session_id=record.session_id,
-        title=record.title,
         workspace=record.workspace,
         created_at=record.created_at,
         updated_at=record.updated_at,

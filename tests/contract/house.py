@@ -106,6 +106,7 @@ class House:
 
     async def _listen(self, path, params, send, task_status=trio.TASK_STATUS_IGNORED) -> None:
         async with (
+            send,
             aconnect_sse(self.client.http, "GET", path, params=params) as source,
             aclosing(source.aiter_sse()) as events,
         ):

@@ -119,6 +119,38 @@ async def test_a_database_that_is_damaged_while_it_is_open_is_made_anew(
         assert "made anew" in caplog.text
 
 
+async def test_one_in_memory_is_made_anew_too(place, desk, monkeypatch):
+    failures = []
+
+    def compare(database, infos, original=Database.compare):
+        if failures:
+            raise failures.pop()
+        return original(database, infos)
+
+    monkeypatch.setattr(Database, "compare", compare)
+    place.write("a", "copper")
+    assert await desk.names("copper") == ["a"]
+    failures.append(sqlite3.DatabaseError("malformed"))
+    assert await desk.names("copper") == ["a"]
+    assert place.reads == 2
+
+
+async def test_one_that_somebody_else_has_locked_is_kept(place, database, monkeypatch, open_desk):
+    monkeypatch.setattr("actors.search.database.PATIENCE_SECONDS", 0)
+    place.write("a", "copper")
+    async with open_desk(database) as desk:
+        assert await desk.names("copper") == ["a"]
+    other = sqlite3.connect(database)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    async with open_desk(database) as desk:
+        with pytest.raises(SearchUnavailable):
+            await desk.found("copper")
+        other.close()
+        assert await desk.names("copper") == ["a"]
+    assert place.reads == 1
+
+
 async def test_a_text_that_was_lost_is_damage_too(place, database, caplog, open_desk):
     place.write("a", "Untitled", "copper")
     async with open_desk(database) as desk:

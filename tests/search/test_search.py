@@ -152,7 +152,7 @@ async def test_a_query_beyond_all_measure_finds_what_its_beginning_finds(place, 
 
 async def test_no_more_than_the_limit_is_found_the_best_first(place, desk):
     for n in range(4):
-        place.write(f"content{n}", "Untitled", "copper")
+        place.write(f"content{n}", "Untitled", "copper copper copper copper")
         place.write(f"title{n}", "copper", *["something else entirely"] * 500)
     every = await desk.names("copper")
     assert [name[:-1] for name in every] == ["title"] * 4 + ["content"] * 4
