@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from actors.index.messages import STAMP
 from actors.session.agent import (
     ReasoningDelta,
     TextDelta,
@@ -65,6 +66,7 @@ _ROW_DEFAULTS: dict[str, Any] = {
 def list_row(row: Mapping[str, Any], running: bool) -> dict[str, Any]:
     """A row of the list. Whether a turn runs is what this process knows, not what a file says."""
     shown = {**_ROW_DEFAULTS, **row, "is_streaming": running}
+    shown.pop(STAMP, None)
     shown["profile"] = row.get("profile") or "default"
     if not running:
         shown["active_stream_id"] = None

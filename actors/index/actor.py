@@ -1,7 +1,7 @@
 """The list's owner, and the only writer of `_index.json`."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import trio
@@ -10,6 +10,7 @@ from actors import Actor, ActorError, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
 from .messages import (
+    STAMP,
     IndexUnavailable,
     IndexWritten,
     ListRows,
@@ -37,7 +38,7 @@ PIN_LIMIT = 3
 
 class Index(Actor):
     """A projection of the records. Sessions tell it what they have become; what happened while
-    nobody told is found by comparing the files' times with the index's own.
+    nobody told is found by the stamps of the files: each row holds that of its own.
 
     `row_of(session_id, data)` reads a record's row; it raises `Rejected` for a damaged one.
     `sweep(session_id, name)` has that session decide about what a crash left under a name.
@@ -74,15 +75,22 @@ class Index(Actor):
         stale = [name for name, info in files.items() if self._is_stale(info, written)]
         self._dirty = bool(stale) or len(self._rows) != len(rows) or written is None
         now, later = stale[:READ_AT_ONCE], stale[READ_AT_ONCE:]
-        self._put(await self._read(now))
+        stamps = {info.name: info.stamp for info in files.values()}
+        self._put(await self._read(now, stamps))
         if later:
             self._reading = True
-            self.context.start_soon(self._read_on, later)
+            self.context.start_soon(self._read_on, later, stamps)
         else:
             self.context.start_soon(self._sweep_all, left_over(self._rows))
         self._write_soon()
 
     def _is_stale(self, info: RecordInfo, index: RecordInfo | None) -> bool:
+        """A row that is not of this version of the file. One without a stamp is the reference
+        system's: all there is to go by is which file is the younger.
+        """
+        stamp = self._rows.get(info.name, {}).get(STAMP)
+        if stamp is not None:
+            return bool(stamp != info.stamp)
         return info.name not in self._rows or index is None or info.mtime_ns >= index.mtime_ns
 
     async def receive(self, message: Message[object]) -> object:
@@ -161,18 +169,19 @@ class Index(Actor):
             log.warning("the index is damaged and is made anew: %s", error)
             return {}
 
-    async def _read(self, names: Sequence[str]) -> list[Row]:
-        rows = []
+    async def _read(self, names: Sequence[str], stamps: Mapping[str, str]) -> list[Row]:
+        rows: list[Row] = []
         for name in names:
             try:
-                rows.append(self._row_of(name, await self._store.load(name)))
+                row = self._row_of(name, await self._store.load(name))
+                rows.append({**row, STAMP: stamps[name]})
             except (StoreError, Rejected) as error:
                 log.warning("session %s is not listed: %s", name, error)
         return rows
 
-    async def _read_on(self, names: Sequence[str]) -> None:
+    async def _read_on(self, names: Sequence[str], stamps: Mapping[str, str]) -> None:
         for start in range(0, len(names), BATCH):
-            rows = await self._read(names[start : start + BATCH])
+            rows = await self._read(names[start : start + BATCH], stamps)
             complete = start + BATCH >= len(names)
             await self.context.ref.send(RowsFound(rows, complete))
 

@@ -7,6 +7,7 @@ from typing import Any
 from actors import Message, Rejected
 
 __all__ = [
+    "STAMP",
     "IndexUnavailable",
     "IndexWritten",
     "ListRows",
@@ -20,6 +21,8 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+STAMP = "_stamp"
+"""In a row: of which version of the record it is."""
 
 
 @dataclass(frozen=True, slots=True)

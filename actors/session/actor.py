@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from actors import Actor, MailboxFull, Message, Moved
-from actors.index.messages import ReservePin, RowChanged, RowRemoved
+from actors.index.messages import STAMP, ReservePin, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, StoreError, StoreFull
 
 from . import endings, waiting
@@ -791,23 +791,34 @@ class Session(Actor):
         it; until then the old one counts, and the list does not show the new one.
         """
         record = self._snapshot().record
-        event = Compressed(self._shared.new_id()[:12], compression)
+        event = Compressed(await self._free_id(), compression)
         changed = self._evolved(event)
         assert changed is not None
         alias = alias_of(record, changed.session_id)
         store = self._shared.store
         try:
-            await store.save(changed.session_id, dump(changed))
-            await store.save(self._key, dump(alias))
+            stamp = await store.save(changed.session_id, dump(changed))
+            left = await store.save(self._key, dump(alias))
         except StoreError as error:
             with suppress(StoreError):
                 await store.delete(changed.session_id)
             raise _storage_failed(error) from error
         self.context.rotate(changed.session_id)
         self._record, self._key = changed, changed.session_id
-        await self._index.send(RowChanged(summary(changed)))
-        await self._index.send(RowChanged(summary(alias)))
+        await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
+        await self._index.send(RowChanged({**summary(alias), STAMP: left}))
         self._tell("session_compressed", of=alias.session_id, successor=self._key)
+
+    async def _free_id(self) -> str:
+        """One that no record has."""
+        while True:
+            name = self._shared.new_id()[-12:]
+            try:
+                await self._shared.store.load(name)
+            except RecordNotFound:
+                return name
+            except StoreError as error:
+                raise _storage_failed(error) from error
 
     async def _compress(self, command: Compress) -> CompressionState:
         if self._compressing is not None:
@@ -935,12 +946,12 @@ class Session(Actor):
         record = self._evolved(event)
         assert record is not None
         try:
-            await self._shared.store.save(self._key, dump(record))
+            stamp = await self._shared.store.save(self._key, dump(record))
         except StoreError as error:
             raise _storage_failed(error) from error
         self._record, self._on_disk, self._unsaved = record, True, False
         if not isinstance(event, Checkpointed):
-            await self._index.send(RowChanged(summary(record)))
+            await self._index.send(RowChanged({**summary(record), STAMP: stamp}))
             if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
                 self._tell(REASONS.get(type(self._message), "session_updated"))
 

@@ -83,6 +83,9 @@ class StorageFailed(Rejected):
         super().__init__(reason, full)
         self.full = full
 
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class ShuttingDown(Rejected):
     """No new turns: the process is about to end."""

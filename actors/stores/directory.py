@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import trio
 
-from .disk import Disk, RealDisk
+from .disk import Disk, FileInfo, RealDisk
 from .errors import InvalidName, RecordNotFound, store_error
 from .writer import Writer, open_writer
 
@@ -27,13 +27,20 @@ class RecordInfo(NamedTuple):
     name: str
     mtime_ns: int
     size: int
+    inode: int
+
+    @property
+    def stamp(self) -> str:
+        """Of no other version of this record: each is a file of its own."""
+        return f"{self.mtime_ns}:{self.size}:{self.inode}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Save:
     temporary: Path
     target: Path
     data: bytes
+    info: FileInfo | None = None  # the writer says
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,14 @@ class RecordStore:
         """Raises `RecordNotFound`."""
         return await self._call(self._disk.read, self._path(name))
 
-    async def save(self, name: str, data: bytes) -> None:
-        """Saves that wait together share one flush of the directory."""
+    async def save(self, name: str, data: bytes) -> str:
+        """Saves that wait together share one flush of the directory. Gives this version's stamp."""
         target = self._path(name)
         temporary = target.with_name(f"{target.name}.tmp.{os.getpid()}.{next(self._numbers)}")
-        await self._writer.do(_Save(temporary, target, data))
+        job = _Save(temporary, target, data)
+        await self._writer.do(job)
+        assert job.info is not None
+        return _record_info(name, job.info).stamp
 
     async def delete(self, name: str) -> None:
         """Deleting what is not there is fine."""
@@ -106,7 +116,7 @@ class RecordStore:
     async def scan(self) -> list[RecordInfo]:
         """All records, the sizes and times of their files."""
         return [
-            RecordInfo(info.name.removesuffix(SUFFIX), info.mtime_ns, info.size)
+            _record_info(info.name.removesuffix(SUFFIX), info)
             for info in await self._call(self._disk.scan, self._directory)
             if info.name.endswith(SUFFIX) and NAME.fullmatch(info.name.removesuffix(SUFFIX))
         ]
@@ -132,7 +142,7 @@ class RecordStore:
         try:
             match job:
                 case _Save(temporary, target, data):
-                    self._disk.create(temporary, data)
+                    job.info = self._disk.create(temporary, data)
                     self._disk.flush(temporary)
                     self._disk.replace(temporary, target)
                 case _Delete(target):
@@ -145,6 +155,10 @@ class RecordStore:
                     self._disk.remove(job.temporary)
             return error
         return None
+
+
+def _record_info(name: str, info: FileInfo) -> RecordInfo:
+    return RecordInfo(name, info.mtime_ns, info.size, info.inode)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ class FileInfo(NamedTuple):
     name: str
     mtime_ns: int
     size: int
+    inode: int
 
 
 class Disk(Protocol):
@@ -28,7 +29,7 @@ class Disk(Protocol):
     def make_directory(self, path: Path) -> None: ...
     def scan(self, path: Path) -> Iterable[FileInfo]: ...
     def read(self, path: Path) -> bytes: ...
-    def create(self, path: Path, data: bytes) -> None: ...
+    def create(self, path: Path, data: bytes) -> FileInfo: ...
     def append(self, path: Path, data: bytes) -> None: ...
     def truncate(self, path: Path, size: int) -> None: ...
     def flush(self, path: Path) -> None: ...
@@ -54,24 +55,25 @@ class RealDisk:
                 except FileNotFoundError:
                     continue  # removed meanwhile
                 if entry.is_file():
-                    found.append(FileInfo(entry.name, status.st_mtime_ns, status.st_size))
+                    found.append(_info(entry.name, status))
         return found
 
     def read(self, path: Path) -> bytes:
         return path.read_bytes()
 
-    def create(self, path: Path, data: bytes) -> None:
-        self._write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, data)
+    def create(self, path: Path, data: bytes) -> FileInfo:
+        return _info(path.name, self._write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, data))
 
     def append(self, path: Path, data: bytes) -> None:
         self._write(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, data)
 
-    def _write(self, path: Path, flags: int, data: bytes) -> None:
+    def _write(self, path: Path, flags: int, data: bytes) -> os.stat_result:
         handle = os.open(path, flags, FILE_MODE)
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(handle, rest) :]
+            return os.fstat(handle)
         finally:
             os.close(handle)
 
@@ -97,3 +99,7 @@ class RealDisk:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _info(name: str, status: os.stat_result) -> FileInfo:
+    return FileInfo(name, status.st_mtime_ns, status.st_size, status.st_ino)

@@ -16,6 +16,10 @@ class _File:
         self.content = content
         self.flushed = b""
         self.mtime_ns = 0
+        self.inode = 0
+
+    def info(self, name: str) -> FileInfo:
+        return FileInfo(name, self.mtime_ns, len(self.content), self.inode)
 
 
 class MemoryDisk:
@@ -35,7 +39,7 @@ class MemoryDisk:
         survivor = MemoryDisk()
         for path, file in self._flushed_names.items():
             kept = _File(file.flushed)
-            kept.flushed, kept.mtime_ns = file.flushed, file.mtime_ns
+            kept.flushed, kept.mtime_ns, kept.inode = file.flushed, file.mtime_ns, file.inode
             survivor._names[path] = survivor._flushed_names[path] = kept
         survivor._ticks = self._ticks
         return survivor
@@ -54,20 +58,18 @@ class MemoryDisk:
         pass
 
     def scan(self, path: Path) -> Iterable[FileInfo]:
-        return [
-            FileInfo(name.name, file.mtime_ns, len(file.content))
-            for name, file in self._names.items()
-            if name.parent == path
-        ]
+        return [file.info(name.name) for name, file in self._names.items() if name.parent == path]
 
     def read(self, path: Path) -> bytes:
         return self._find(path).content
 
-    def create(self, path: Path, data: bytes) -> None:
+    def create(self, path: Path, data: bytes) -> FileInfo:
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         file = self._names[path] = _File()
         self._write(file, data)
+        file.inode = file.mtime_ns
+        return file.info(path.name)
 
     def append(self, path: Path, data: bytes) -> None:
         file = self._names.setdefault(path, _File())

@@ -44,9 +44,9 @@ class FaultyDisk:
         self._pass("read")
         return self.disk.read(path)
 
-    def create(self, path: Path, data: bytes) -> None:
+    def create(self, path: Path, data: bytes) -> FileInfo:
         self._pass("create")
-        self.disk.create(path, data)
+        return self.disk.create(path, data)
 
     def append(self, path: Path, data: bytes) -> None:
         self._pass("append")
