@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +17,6 @@ from actors.search.actor import Searcher
 from actors.search.text import Document
 from actors.session.actor import Session
 from actors.session.agent import Agent
-from actors.session.consult import consult
 from actors.session.feeds import Feeds, TurnFeed
 from actors.session.messages import (
     Assign,
@@ -32,8 +31,9 @@ from actors.session.notices import Notices
 from actors.session.record import is_session_id, load, summary
 from actors.session.refusals import SessionNotFound
 from actors.session.shared import Shared
-from actors.session.titles import tidied_title, title_request
-from actors.session.transcript import model_input, text_of
+from actors.session.titles import tidied_title
+from actors.session.titling import ask_for_title
+from actors.session.transcript import text_of
 from actors.stores import (
     Disk,
     Journal,
@@ -48,7 +48,6 @@ __all__ = ["Greenroom", "open_greenroom"]
 log = logging.getLogger("actors.greenroom")
 
 IDLE_SECONDS = 300.0
-TITLE_SECONDS = 15.0
 GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
 
 
@@ -105,20 +104,10 @@ class Greenroom:
         """A new title in place of whatever is there, from the first exchange or the latest; made
         from its first words if no model makes one. Giving up leaves the title as it was.
         """
-        session, agent, said = self.session(session_id), self._shared.side_agent, ""
+        session = self.session(session_id)
         record = (await session.ask(GetSession())).record
-        if agent is not None:
-            with suppress(Exception):  # whatever a provider raises
-                said = await consult(
-                    agent,
-                    "title",
-                    model_input(title_request(record, latest=latest)),
-                    session_id=session_id,
-                    model=record.model or self._shared.default_model,
-                    seconds=TITLE_SECONDS,
-                )
-        title = tidied_title(said)
-        return await session.ask(SetTitle(title, said, force=True, latest=latest))
+        said = await ask_for_title(self._shared, record, latest=latest)
+        return await session.ask(SetTitle(tidied_title(said), said, force=True, latest=latest))
 
     async def settle(self) -> None:
         """Take no more turns; let those that run finish, for a moment, then stop them and keep

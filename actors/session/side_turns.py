@@ -1,18 +1,23 @@
 """Turns beside the conversation: a question by the way, and tasks in the background."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import trio
 
-from .agent import Usage
+from .agent import AgentTurn, Usage
 from .answer import Answer
 from .endings import cancelled, interrupted, silent_failure, storage_failure
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
-from .feeds import Feeds
+from .events import Changed
+from .ledger import Ledger
+from .messages import CancelTurn, SideTurnEnded, StartSideTurn, TurnAccepted, TurnUnwritable
 from .record import Row
-from .refusals import SessionBusy, StorageFailed
+from .refusals import BlankMessage, SessionBusy, StorageFailed, TurnRunning
+from .shared import Shared
 from .turn import RunningTurn, failure_of
+from .turns import STOP_SECONDS, model_sees, open_feed
 
 __all__ = ["SideTurns"]
 
@@ -21,23 +26,16 @@ MOST_RESULTS = 50
 NO_ANSWER = "(no answer produced)"
 FAILED = "(background task failed)"
 
-SaveRows = Callable[[tuple[Row, ...]], Awaitable[None]]
-
 
 class SideTurns:
-    """Those of one session. A kept one has a row in its record: `rows` reads, `save` replaces."""
+    """Those of one session. A kept one has a row in the record's `background`: `task_id`,
+    `stream_id`, `prompt`, `status` (running, done, failed, cancelled), `started_at`, and when it
+    has ended `completed_at` and `answer`.
+    """
 
-    def __init__(
-        self,
-        feeds: Feeds,
-        rows: Callable[[], tuple[Row, ...]],
-        save: SaveRows,
-        clock: Callable[[], float],
-    ) -> None:
-        self._feeds = feeds
-        self._rows = rows
-        self._save = save
-        self._clock = clock
+    def __init__(self, ledger: Ledger, shared: Shared) -> None:
+        self._ledger = ledger
+        self._shared = shared
         self._turns: dict[str, RunningTurn] = {}
 
     def __len__(self) -> int:
@@ -46,27 +44,70 @@ class SideTurns:
     def find(self, turn_id: str) -> RunningTurn | None:
         return self._turns.get(turn_id)
 
-    def add(self, turn: RunningTurn) -> None:
-        self._turns[turn.turn_id] = turn
+    @property
+    def _rows(self) -> tuple[Row, ...]:
+        return () if self._ledger.record is None else self._ledger.record.background
 
-    async def note(self, turn_id: str, prompt: str) -> None:
-        """Write down that a task was accepted. Raises `SessionBusy` or `StorageFailed`."""
-        if len(self._rows()) >= MOST_RESULTS:
-            raise SessionBusy("Fetch the results that are there first")
-        row = {"task_id": turn_id[:8], "stream_id": turn_id, "prompt": prompt, "status": "running"}
-        await self._save((*self._rows(), row | {"started_at": self._clock()}))
+    async def _save(self, rows: tuple[Row, ...]) -> None:
+        await self._ledger.commit(Changed({"background": rows}, None))
 
-    def check_room(self) -> None:
+    # -- from the question to the answer ----------------------------------------------------
+
+    async def start(self, command: StartSideTurn) -> TurnAccepted:
+        """Raises `TurnRunning`, `SessionBusy` or `StorageFailed`."""
+        record = self._ledger.present
+        if not command.prompt.strip():
+            raise BlankMessage
+        if self._ledger.running and not command.keep:
+            raise TurnRunning(record.active_stream_id or "")
         if len(self._turns) >= MOST:
             raise SessionBusy(f"{MOST} questions are being answered beside the conversation")
+        turn_id = self._shared.new_id()
+        feed = await open_feed(self._shared, self._ledger, turn_id)
+        try:
+            if command.keep:
+                await self._note(turn_id, command.prompt)
+        except (StorageFailed, SessionBusy):
+            await self._shared.feeds.drop(feed)
+            raise
+        await feed.wait_shown()
+        turn = self._turns[turn_id] = RunningTurn(turn_id, feed, self._shared.clock())
+        asked = AgentTurn(
+            session_id=record.session_id,
+            turn_id=turn_id,
+            messages=model_sees(record, turn_id, command.prompt),
+            model=record.model or self._shared.default_model,
+        )
+        self._ledger.context.start_soon(self._work, turn, asked)
+        return TurnAccepted(turn_id, record)
 
-    async def end(self, turn_id: str, failure: Exception | None) -> None:
-        """The agent is done with it."""
-        turn = self._turns.get(turn_id)
+    async def _note(self, turn_id: str, prompt: str) -> None:
+        """Write down that a task was accepted."""
+        if len(self._rows) >= MOST_RESULTS:
+            raise SessionBusy("Fetch the results that are there first")
+        row: Row = {"task_id": turn_id[:8], "stream_id": turn_id, "prompt": prompt}
+        row |= {"status": "running", "started_at": self._shared.clock()}
+        await self._save((*self._rows, row))
+
+    async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
+        session = self._ledger.context.ref
+        by_itself, failure = await turn.work(
+            self._shared.agent,
+            asked,
+            session,
+            every=self._shared.checkpoint_seconds,
+            shorten=_as_it_is,
+            clock=self._shared.clock,
+        )
+        if by_itself:
+            await session.send(SideTurnEnded(turn.turn_id, failure))
+
+    async def ended(self, ended: SideTurnEnded) -> None:
+        turn = self._turns.get(ended.turn_id)
         if turn is None:
             return
-        if failure is not None:
-            await self._finish(turn, "failed", failure_of(failure))
+        if ended.failure is not None:
+            await self._finish(turn, "failed", failure_of(ended.failure))
         elif turn.answer.silent:
             await self._finish(turn, "failed", silent_failure())
         else:
@@ -74,14 +115,26 @@ class SideTurns:
             done = TurnDone(usage, turn.answer.text)
             await self._finish(turn, "done", done, StreamEnded(turn.feed.session_id))
 
-    async def stop(self, turn: RunningTurn, deadline: float, *, shutdown: bool) -> None:
-        await turn.stop(deadline)
+    async def cancel(self, command: CancelTurn) -> bool:
+        turn = self._turns.get(command.turn_id)
+        if turn is not None:
+            await self._stop(turn, shutdown=command.shutdown)
+        return turn is not None
+
+    async def stop_all(self) -> None:
+        for turn in list(self._turns.values()):
+            await self._stop(turn, shutdown=False)
+
+    async def _stop(self, turn: RunningTurn, *, shutdown: bool) -> None:
+        await turn.stop(STOP_SECONDS)
         last: TurnCancelled | TurnFailed = interrupted() if shutdown else cancelled()
         await self._finish(turn, "failed" if shutdown else "cancelled", last)
 
-    async def unwritable(self, turn: RunningTurn, error: BaseException) -> None:
-        await turn.stop(0)
-        await self._finish(turn, "failed", storage_failure(error))
+    async def unwritable(self, unwritable: TurnUnwritable) -> None:
+        turn = self._turns.get(unwritable.turn_id)
+        if turn is not None:
+            await turn.stop(0)
+            await self._finish(turn, "failed", storage_failure(unwritable.error))
 
     async def _finish(self, turn: RunningTurn, status: str, *last: FeedEvent) -> None:
         self._turns.pop(turn.turn_id, None)
@@ -89,25 +142,39 @@ class SideTurns:
             await self._save_result(turn.turn_id, status, turn.answer)
         except StorageFailed as error:
             last = (storage_failure(error),)
-        await self._feeds.end(turn.feed, *last)
+        await self._shared.feeds.end(turn.feed, *last)
 
     async def _save_result(self, turn_id: str, status: str, answer: Answer) -> None:
-        rows = self._rows()
+        rows = self._rows
         if not any(row.get("stream_id") == turn_id for row in rows):
             return
-        result: dict[str, Any] = {"status": status, "completed_at": self._clock()}
+        result: dict[str, Any] = {"status": status, "completed_at": self._shared.clock()}
         result["answer"] = answer.text or (NO_ANSWER if status == "done" else FAILED)
         await self._save(
             tuple(row | result if row.get("stream_id") == turn_id else row for row in rows)
         )
 
+    # -- afterwards -------------------------------------------------------------------------
+
+    async def fetch(self) -> Sequence[Row]:
+        """The results that are there; then they are not."""
+        rows = self._ledger.present.background
+        finished = [row for row in rows if row.get("status") != "running"]
+        if finished:
+            await self._save(tuple(row for row in rows if row.get("status") == "running"))
+        return finished
+
     async def recover(self, session_id: str) -> None:
         """Tasks that a crash cut off have failed, with what they had said."""
-        for row in self._rows():
+        for row in self._rows:
             turn_id = str(row.get("stream_id"))
             if row.get("status") == "running" and turn_id not in self._turns:
-                feed, shown = await self._feeds.resume(turn_id, session_id)
+                feed, shown = await self._shared.feeds.resume(turn_id, session_id)
                 turn = RunningTurn(turn_id, feed, 0.0)
                 for entry in shown:
                     turn.answer.add(entry.event)
                 await self._finish(turn, "failed", interrupted())
+
+
+async def _as_it_is(_: bool) -> None:
+    await trio.lowlevel.checkpoint()

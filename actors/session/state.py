@@ -330,16 +330,20 @@ def _cleared(record: Record, event: Cleared) -> Record:
 
 
 def _compressed(record: Record, event: Compressed) -> Record:
-    made = event.compression
-    if not record.compressions and record.context_messages:
+    made, earlier = event.compression, record.compressions
+    if not earlier and record.context_messages:
         made = msgspec.structs.replace(made, before=context_rows(record))
+    elif earlier and earlier[-1].at_row == made.at_row and earlier[-1].of_turn is None:
+        # Nothing was said in between: no cut can bring the earlier one back alone.
+        made = msgspec.structs.replace(made, before=earlier[-1].before)
+        earlier = earlier[:-1]
     return msgspec.structs.replace(
         record,
         session_id=event.session_id,
         parent_session_id=record.session_id,
         continues_session_id=record.session_id,
         context_messages=(summary_row(made), *record.messages[made.kept_from :]),
-        compressions=(*record.compressions, made),
+        compressions=(*earlier, made),
         compression_anchor_visible_idx=made.at_row,
         compression_anchor_summary=made.summary,
         last_prompt_tokens=None,

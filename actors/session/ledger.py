@@ -1,0 +1,226 @@
+"""One session's record: what is true of it, and how that becomes durable and known."""
+
+from contextlib import suppress
+from typing import Any
+
+from actors import Context, Message
+from actors.index.messages import STAMP, RowChanged, RowRemoved
+from actors.stores import RecordNotFound, StoreError, StoreFull
+
+from .events import Changed, Checkpointed, Compressed, Event, TurnEnded, TurnStarted
+from .messages import (
+    Archive,
+    Assign,
+    Clear,
+    CreateSession,
+    Once,
+    Pin,
+    RemoveLastTurn,
+    Rename,
+    SetTitle,
+    Snapshot,
+    Truncate,
+)
+from .notices import Notice
+from .operations import with_operation
+from .record import Compression, Record, alias_of, dump, load, summary
+from .refusals import SessionNotFound, StorageFailed
+from .shared import Shared
+from .state import decide, evolve
+
+__all__ = ["Ledger", "storage_failed"]
+
+# What others are told of a change, where its name alone does not say it.
+REASONS: dict[type, str] = {
+    CreateSession: "session_new",
+    Rename: "session_rename",
+    SetTitle: "session_rename",
+    Pin: "session_pin",
+    Archive: "session_archive",
+    Assign: "session_move",
+    RemoveLastTurn: "session_undo",
+    Truncate: "session_truncate",
+    Clear: "session_clear",
+}
+
+
+class Ledger:
+    """Decide, make durable, fold, publish: in this order. Nobody hears of what is not on disk.
+
+    `message` is what is being handled, and `once` its caller's key, if it came with one.
+    """
+
+    def __init__(self, key: str, shared: Shared) -> None:
+        self.key = key
+        self.record: Record | None = None
+        self.on_disk = False
+        self.unsaved = False  # memory is ahead of the disk: a turn ended and found no room
+        self.running = False  # a turn is alive
+        self.message: Message[Any] | None = None
+        self.once: Once | None = None
+        self.context: Context  # from the actor's start on
+        self._shared = shared
+
+    @property
+    def present(self) -> Record:
+        """Raises `SessionNotFound`."""
+        if self.record is None:
+            raise SessionNotFound
+        return self.record
+
+    def snapshot(self) -> Snapshot:
+        """Raises `SessionNotFound`."""
+        return Snapshot(self.present, self.running)
+
+    # -- changing ---------------------------------------------------------------------------
+
+    def decide(self, command: Message[Any]) -> Event:
+        """What the command comes to. Raises `Rejected`."""
+        new_id = self._shared.new_id
+        if isinstance(command, CreateSession):
+            return decide(self.record, command, self._shared.clock(), lambda: self.key)
+        return decide(self.record, command, self._shared.clock(), new_id)
+
+    def evolved(self, event: Event) -> Record | None:
+        """The record after the event, with the caller's key in it if this is what it stands for."""
+        record = evolve(self.record, event)
+        if self.once is None or record is None or isinstance(event, TurnEnded | Checkpointed):
+            return record
+        once, self.once = self.once, None
+        return with_operation(record, once, self.record, event, self._shared.clock())
+
+    async def commit(self, event: Event) -> None:
+        """Make it durable, then true, then known to the list and to whoever listens. Raises
+        `StorageFailed`, and then nothing has changed.
+        """
+        record = self.evolved(event)
+        assert record is not None
+        try:
+            stamp = await self._shared.store.save(self.key, dump(record))
+        except StoreError as error:
+            raise storage_failed(error) from error
+        self.record, self.on_disk, self.unsaved = record, True, False
+        if isinstance(event, Checkpointed):
+            return
+        await self._index.send(RowChanged({**summary(record), STAMP: stamp}))
+        if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
+            self.tell(REASONS.get(type(self.message), "session_updated"))
+
+    async def save_again(self) -> None:
+        """Bring the disk up to what memory holds. Raises `StorageFailed`."""
+        assert self.record is not None
+        await self.commit(Changed({}, None))
+
+    def tell(
+        self,
+        reason: str,
+        *,
+        of: str | None = None,
+        turn_id: str | None = None,
+        at: float = 0.0,
+        source: str = "",
+        successor: str | None = None,
+    ) -> None:
+        """Let whoever listens know."""
+        count = 0 if self.record is None else len(self.record.messages)
+        notice = Notice(of or self.key, reason, count, turn_id, at, source, successor)
+        self._shared.notices.publish(notice)
+
+    @property
+    def _index(self) -> Any:
+        return self.context.refer("index", "main")
+
+    # -- being born, moving, ending ---------------------------------------------------------
+
+    async def load(self) -> Record | None:
+        """What is on disk; None if there is nothing. Raises `RecordDamaged` or `StorageFailed`."""
+        try:
+            return load(self.key, await self._shared.store.load(self.key))
+        except RecordNotFound:
+            return None
+        except StoreError as error:
+            raise storage_failed(error) from error
+
+    async def leads_nowhere(self, continuation: str) -> bool:
+        """This id was left, and what it leads to may have been deleted; then so is this."""
+        try:
+            await self._shared.store.load(continuation)
+        except RecordNotFound:
+            await self._remove(self.key)
+            return True
+        except StoreError as error:
+            raise storage_failed(error) from error
+        return False
+
+    async def rotate(self, compression: Compression) -> None:
+        """Go on under a new id. The new record is durable before the old one becomes a pointer to
+        it; until then the old one counts, and the list does not show the new one.
+        """
+        record, store = self.present, self._shared.store
+        try:
+            changed = self.evolved(Compressed(await self._free_id(), compression))
+            assert changed is not None
+            alias = alias_of(record, changed.session_id)
+            stamp = await store.save(changed.session_id, dump(changed))
+            try:
+                left = await store.save(self.key, dump(alias))
+            except StoreError:
+                with suppress(StoreError):
+                    await store.delete(changed.session_id)
+                raise
+        except StoreError as error:
+            raise storage_failed(error) from error
+        self.context.rotate(changed.session_id)
+        self.record, self.key = changed, changed.session_id
+        await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
+        await self._index.send(RowChanged({**summary(alias), STAMP: left}))
+        self.tell("session_compressed", of=alias.session_id, successor=self.key)
+
+    async def _free_id(self) -> str:
+        """One that no record has."""
+        while True:
+            name = self._shared.new_id()[-12:]
+            try:
+                await self._shared.store.load(name)
+            except RecordNotFound:
+                return name
+
+    async def delete(self, event: Event) -> None:
+        """The record goes first; then the ids that led here, which lead nowhere already: a file
+        of theirs that a crash leaves is swept later. Raises `StorageFailed`.
+        """
+        before = self.record
+        try:
+            await self._remove(self.key)
+        except StoreError as error:
+            raise storage_failed(error) from error
+        self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
+        self.tell("session_delete")
+        with suppress(StoreError):
+            left = None if before is None else before.continues_session_id
+            while left is not None:
+                alias = load(left, await self._shared.store.load(left))
+                if alias.continuation_session_id is None:
+                    return
+                await self._remove(left)
+                left = alias.continues_session_id
+
+    async def sweep(self, name: str) -> None:
+        """A record that was durable before this session pointed at it, and now it never will."""
+        with suppress(RecordNotFound):
+            found = load(name, await self._shared.store.load(name))
+            if self.record is not None and found.continues_session_id == self.key:
+                await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        await self._shared.store.delete(name)
+        await self._index.send(RowRemoved(name))
+
+
+def storage_failed(error: StoreError) -> StorageFailed:
+    return StorageFailed(str(error), isinstance(error, StoreFull))
+
+
+def _is_private(event: Event) -> bool:
+    """Nothing that another tab shows: a draft, or the results of tasks."""
+    return isinstance(event, Changed) and event.fields.keys() <= {"composer_draft", "background"}

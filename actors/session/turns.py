@@ -1,0 +1,409 @@
+"""A session's turns: accepted, waiting, running, ended."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import msgspec
+import trio
+
+from actors import MailboxFull
+
+from . import endings, waiting
+from .agent import AgentTurn, Usage
+from .answer import Answer
+from .context import NEAR, context_rows
+from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
+from .events import Changed, TurnEnded, TurnStarted
+from .feeds import TurnFeed
+from .ledger import Ledger
+from .messages import (
+    CancelTurn,
+    Checkpoint,
+    LookAgain,
+    Regenerate,
+    RemoveWaiting,
+    StartTurn,
+    TurnAccepted,
+    TurnReturned,
+    TurnUnwritable,
+)
+from .record import Record, Row
+from .refusals import BlankMessage, SessionBusy, ShuttingDown, StorageFailed
+from .shared import Shared
+from .state import end_turn, evolve, start
+from .titles import may_title
+from .titling import Titling
+from .transcript import (
+    cancelled_marker,
+    error_row,
+    interrupted_marker,
+    is_of_turn,
+    model_input,
+    user_row,
+)
+from .turn import RunningTurn, Shorten, failure_of
+
+__all__ = ["Turns", "model_sees", "open_feed"]
+
+log = logging.getLogger("actors.session")
+
+STOP_SECONDS = 5.0  # how long a cancelled agent is waited for
+LOOK_AGAIN_SECONDS = 2.0
+
+
+class Turns:
+    """At most one runs. The others wait, in the order in which they were accepted; a session is
+    never idle while one waits.
+    """
+
+    def __init__(
+        self, ledger: Ledger, shared: Shared, titling: Titling, shorten: Callable[[str], Shorten]
+    ) -> None:
+        self.running: RunningTurn | None = None
+        self._ledger = ledger
+        self._shared = shared
+        self._titling = titling
+        self._shorten = shorten
+        self._leaving: RunningTurn | None = None  # was stopped, and has not left by its deadline
+
+    @property
+    def idle(self) -> bool:
+        """Nothing here needs the session in memory."""
+        record = self._ledger.record
+        waits = record is not None and bool(record.waiting)
+        return self.running is None and not waits and self._has_left()
+
+    def _has_left(self) -> bool:
+        return self._leaving is None or self._leaving.has_left
+
+    def current(self, turn_id: str) -> RunningTurn | None:
+        """The running turn if it is this one. Everything else is too late to matter."""
+        turn = self.running
+        return turn if turn is not None and turn.turn_id == turn_id else None
+
+    # -- accepted ---------------------------------------------------------------------------
+
+    async def start(self, command: StartTurn) -> TurnAccepted:
+        if self.running is None or command.if_busy == "reject":
+            event = self._ledger.decide(command)
+            assert isinstance(event, TurnStarted)
+            return await self._begin(event)
+        if not command.prompt.strip():
+            raise BlankMessage
+        if command.if_busy == "steer" and self.steerable:
+            return await self.hand_over(command)
+        if command.if_busy in ("queue", "steer"):
+            waits = await self._enqueue(command)
+            steer = command.if_busy == "steer"
+            return replace(waits, fallback="agent_lacks_steer") if steer else waits
+        return await self._supersede(command, self.running.turn_id)
+
+    async def regenerate(self, command: Regenerate) -> TurnAccepted:
+        event = self._ledger.decide(command)
+        assert isinstance(event, TurnStarted)
+        return await self._begin(event)
+
+    async def _supersede(self, command: StartTurn, turn_id: str) -> TurnAccepted:
+        """Stop what runs, and take its place: behind what was shown of it, or instead of it."""
+        self.check_accepting()
+        await self.stop()
+        record, keep = self._ledger.present, None
+        if command.if_busy == "rollback":
+            keep = next((i for i, r in enumerate(record.messages) if is_of_turn(r, turn_id)), None)
+        new_id, now = self._shared.new_id(), self._shared.clock()
+        return await self._begin(start(record, command, new_id, now, keep=keep))
+
+    def check_accepting(self) -> None:
+        """Raises `ShuttingDown`."""
+        if not self._shared.accepting:
+            raise ShuttingDown("The server is shutting down; try again in a moment")
+
+    async def _begin(self, event: TurnStarted) -> TurnAccepted:
+        self.check_accepting()
+        if not self._has_left():
+            raise SessionBusy("The stopped answer is still ending; try again in a moment")
+        self._leaving = None
+        feed = await open_feed(self._shared, self._ledger, event.turn_id)
+        try:
+            await self._ledger.commit(event)
+        except StorageFailed:
+            if not any(row.get("id") == event.turn_id for row in self._ledger.present.waiting):
+                await self._shared.feeds.drop(feed)
+            raise
+        await feed.wait_shown()
+        turn = RunningTurn(event.turn_id, feed, event.at)
+        self._run(turn)
+        self._ledger.tell("turn_started", turn_id=event.turn_id, at=event.at, source=event.source)
+        record = self._ledger.present
+        asked = AgentTurn(
+            session_id=record.session_id,
+            turn_id=event.turn_id,
+            messages=model_sees(record, event.turn_id),
+            model=record.model or self._shared.default_model,
+        )
+        self._ledger.context.start_soon(self._work, turn, asked)
+        return TurnAccepted(event.turn_id, record)
+
+    def _run(self, turn: RunningTurn | None) -> None:
+        if self.running is not None:
+            self.running.feed.running = False
+        self.running = turn
+        self._ledger.running = turn is not None
+        if turn is not None:
+            turn.feed.running = True
+
+    async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
+        session = self._ledger.context.ref
+        by_itself, failure = await turn.work(
+            self._shared.agent,
+            asked,
+            session,
+            every=self._shared.checkpoint_seconds,
+            shorten=self._shorten(turn.turn_id),
+            clock=self._shared.clock,
+        )
+        if by_itself:
+            await session.send(TurnReturned(turn.turn_id, failure))
+
+    # -- waiting ----------------------------------------------------------------------------
+
+    async def _enqueue(self, command: StartTurn) -> TurnAccepted:
+        """It is on disk, and its stream is open, from now on; its turn comes."""
+        self.check_accepting()
+        turn_id, now = self._shared.new_id(), self._shared.clock()
+        rows = waiting.with_waiting(self._ledger.present, command, turn_id, now)
+        feed = await open_feed(self._shared, self._ledger, turn_id)
+        try:
+            await self._ledger.commit(Changed({"waiting": rows}, None))
+        except StorageFailed:
+            await self._shared.feeds.drop(feed)
+            raise
+        await feed.wait_shown()
+        return TurnAccepted(turn_id, self._ledger.present, waiting=True)
+
+    async def start_waiting(self) -> None:
+        """Give the first that waits its turn, if none runs. Called after each message."""
+        record = self._ledger.record
+        if record is None or not record.waiting or self.running is not None:
+            return
+        if self._ledger.unsaved or not self._shared.accepting or not self._has_left():
+            return
+        row, now = record.waiting[0], self._shared.clock()
+        try:
+            await self._begin(start(record, waiting.command_of(row), str(row["id"]), now))
+        except StorageFailed as error:
+            log.warning("%s: a waiting message must wait on: %s", record.session_id, error)
+            self._ledger.context.start_soon(self._remind)
+
+    async def remove_waiting(self, command: RemoveWaiting) -> None:
+        waited = self._ledger.present.waiting
+        await self._ledger.commit(self._ledger.decide(command))
+        await self.end_waiting(row for row in waited if row.get("id") == command.turn_id)
+
+    async def end_waiting(self, rows: Iterable[Row]) -> None:
+        """The streams of prompts that will not have their turn."""
+        for row in rows:
+            feed = self._shared.feeds.find(str(row.get("id")))
+            if feed is not None:
+                await self._shared.feeds.end(feed, endings.cancelled())
+
+    @property
+    def steerable(self) -> bool:
+        return bool(getattr(self._shared.agent, "steerable", False))
+
+    async def hand_over(self, command: StartTurn) -> TurnAccepted:
+        """To the running agent, once it is on disk."""
+        turn = self.running
+        assert turn is not None
+        remark_id, now = self._shared.new_id(), self._shared.clock()
+        rows = waiting.with_waiting(self._ledger.present, command, remark_id, now, steer=True)
+        await self._ledger.commit(Changed({"waiting": rows}, None))
+        turn.remark(remark_id, command.prompt)
+        return TurnAccepted(turn.turn_id, self._ledger.present, steered=True)
+
+    # -- running ----------------------------------------------------------------------------
+
+    async def checkpoint(self, command: Checkpoint) -> None:
+        """Save only what moved: the counter is of tool calls, for `messages` does not grow."""
+        turn = self.current(command.turn_id)
+        if turn is not None and turn.answer.tools_completed > turn.checkpointed:
+            completed = turn.answer.tools_completed
+            try:
+                await self._ledger.commit(self._ledger.decide(command))
+            except StorageFailed as error:
+                log.warning("%s: checkpoint not written: %s", self._ledger.key, error)
+            else:
+                turn.checkpointed = completed
+
+    # -- ended ------------------------------------------------------------------------------
+
+    async def returned(self, returned: TurnReturned) -> None:
+        turn = self.current(returned.turn_id)
+        if turn is None:
+            return
+        if returned.failure is not None:
+            await self._fail(turn, failure_of(returned.failure))
+        elif turn.answer.silent:
+            await self._fail(turn, endings.silent_failure())
+        else:
+            await self._complete(turn)
+
+    async def _complete(self, turn: RunningTurn) -> None:
+        at, answer, record = self._shared.clock(), turn.answer, self._ledger.present
+        rows = answer.rows(at)
+        rows[-1]["_turnDuration"] = round(at - turn.started_at, 3)
+        cards = answer.tool_summaries(len(record.messages) + 1)
+        ended = TurnEnded(rows, cards, answer.usage, at, steered=answer.steered)
+        usage = msgspec.structs.asdict(answer.usage or Usage())
+        usage["duration_seconds"] = rows[-1]["_turnDuration"]
+        if self._shared.context_tokens is not None:
+            usage["context_length"] = self._shared.context_tokens
+            usage["threshold_tokens"] = int(self._shared.context_tokens * NEAR)
+        last: tuple[FeedEvent, ...] = (TurnDone(usage), StreamEnded(turn.feed.session_id))
+        await self._end(turn, ended, *last[: 1 if may_title(end_turn(record, ended)) else 2])
+
+    async def _fail(self, turn: RunningTurn, failed: TurnFailed) -> None:
+        at = self._shared.clock()
+        row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
+        await self._end(turn, endings.cut_short(turn.answer, row, at), failed)
+
+    async def unwritable(self, unwritable: TurnUnwritable) -> None:
+        turn = self.current(unwritable.turn_id)
+        if turn is not None:
+            await self._stop_agent(turn)
+            await self._fail(turn, endings.storage_failure(unwritable.error))
+
+    async def cancel(self, command: CancelTurn) -> bool:
+        record, turn_id = self._ledger.record, command.turn_id
+        if self.current(turn_id) is not None:
+            await self.stop(shutdown=command.shutdown)
+            return True
+        if command.shutdown:
+            self._titling.stop(turn_id)
+        elif record is not None and any(row.get("id") == turn_id for row in record.waiting):
+            await self.remove_waiting(RemoveWaiting(turn_id))
+            return True
+        return False
+
+    async def stop(self, *, shutdown: bool = False) -> None:
+        """End the running turn, if there is one, and keep what was shown of it."""
+        turn = self.running
+        if turn is None:
+            return
+        await self._stop_agent(turn)
+        at = self._shared.clock()
+        marker = interrupted_marker("process_restart", at) if shutdown else cancelled_marker(at)
+        last: FeedEvent = endings.interrupted() if shutdown else endings.cancelled()
+        await self._end(turn, endings.cut_short(turn.answer, marker, at), last)
+
+    async def _stop_agent(self, turn: RunningTurn) -> None:
+        if not await turn.stop(STOP_SECONDS):
+            log.warning("%s: the agent did not stop in %g s", self._ledger.key, STOP_SECONDS)
+            self._leaving = turn
+            self._ledger.context.start_soon(self._remind_when_left, turn)
+
+    async def _end(self, turn: RunningTurn, ended: TurnEnded, *last: FeedEvent) -> None:
+        """The only way out of a turn: the transcript first, then readers hear of it. The stream
+        of one that is done may go on with a title.
+        """
+        error = await self._commit_or_keep(ended)
+        self._run(None)
+        if error is not None:
+            last = (endings.storage_failure(error),)
+        if isinstance(last[-1], TurnDone):
+            turn.feed.put(last[-1])
+            self._titling.begin(turn.feed)
+        else:
+            await self._shared.feeds.end(turn.feed, *last)
+        self._ledger.tell("turn_ended", turn_id=turn.turn_id)
+
+    async def _commit_or_keep(self, event: TurnEnded) -> StorageFailed | None:
+        """Commit what has happened in any case. If the disk refuses, memory goes ahead of it,
+        and this actor stays until the disk has caught up.
+        """
+        ledger = self._ledger
+        try:
+            await ledger.commit(event)
+        except StorageFailed as error:
+            log.warning("%s: not saved yet: %s", ledger.key, error)
+            ledger.record, ledger.unsaved = evolve(ledger.record, event), True
+            ledger.context.start_soon(self._remind)
+            return error
+        return None
+
+    # -- what stood in the way --------------------------------------------------------------
+
+    async def look_again(self) -> None:
+        if self._ledger.unsaved:
+            try:
+                await self._ledger.save_again()
+            except StorageFailed:
+                self._ledger.context.start_soon(self._remind)
+
+    async def _remind(self) -> None:
+        await trio.sleep(LOOK_AGAIN_SECONDS)
+        await self._ledger.context.ref.send(LookAgain())
+
+    async def _remind_when_left(self, turn: RunningTurn) -> None:
+        await turn.wait_left()
+        await self._ledger.context.ref.send(LookAgain())
+
+    # -- what a crash left behind -----------------------------------------------------------
+
+    async def recover(self, record: Record) -> None:
+        """No turn can be alive: this process alone owns the directory, and this actor the
+        session. What was shown is in the journal. Leaves `updated_at` alone: nobody did anything.
+        """
+        if record.busy:
+            await self._recover_turn(record)
+        for row in record.waiting:
+            turn_id = str(row.get("id"))
+            if not row.get("steer") and self._shared.feeds.find(turn_id) is None:
+                tell = _unwritable(self._ledger, turn_id)
+                await self._shared.feeds.reopen(turn_id, record.session_id, tell)
+
+    async def _recover_turn(self, record: Record) -> None:
+        feed, answer = None, Answer()
+        if record.active_stream_id is not None:
+            feed, shown = await self._shared.feeds.resume(
+                record.active_stream_id, record.session_id
+            )
+            for entry in shown:
+                answer.add(entry.event)
+        if record.pending_user_message is None and answer.empty:
+            ended = TurnEnded((), (), None, None)  # it had been settled but for the mark
+        else:
+            marker = interrupted_marker("process_restart", self._shared.clock())
+            ended = endings.cut_short(answer, marker, at=None, recovered=True)
+        await self._commit_or_keep(ended)
+        if feed is not None and not self._ledger.unsaved:
+            feed.running = False
+            await self._shared.feeds.end(feed, endings.interrupted())
+
+
+async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
+    """The feed of a turn that is accepted: open already, if it has waited."""
+    feed = shared.feeds.find(turn_id)
+    if feed is not None and feed.failure is not None:
+        await shared.feeds.drop(feed)
+        feed = None
+    return feed or shared.feeds.open(turn_id, ledger.key, _unwritable(ledger, turn_id))
+
+
+def _unwritable(ledger: Ledger, turn_id: str) -> Callable[[BaseException], None]:
+    ref = ledger.context.ref
+
+    def tell(error: BaseException) -> None:
+        with suppress(MailboxFull):  # of things to stop: one of them will do
+            ref.tell(TurnUnwritable(turn_id, error))
+
+    return tell
+
+
+def model_sees(record: Record, turn_id: str, prompt: str | None = None) -> Sequence[Row]:
+    """The context, and the prompt: the pending one, or one beside the conversation."""
+    text = record.pending_user_message or "" if prompt is None else prompt
+    attachments = record.pending_attachments if prompt is None else ()
+    return model_input([*context_rows(record), user_row(text, attachments, 0.0, turn_id)])
