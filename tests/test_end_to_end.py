@@ -11,6 +11,7 @@ import platformdirs
 import pytest
 import trio
 
+from app.agents.local import CONTEXT
 from app.agents.model_file import DEFAULT_MODEL, fetch_model
 from tests.app.client import open_client, text_of
 from tests.app.process import ROOT, running_server
@@ -33,7 +34,7 @@ async def model_server():
     """llama.cpp's server with the default model, and a client that may look at its slots."""
     file = await fetch_model(cache(), lambda state, share: None)
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "app.agents.llama_server", str(file)],
+        [sys.executable, "-m", "app.agents.llama_server", str(file), str(CONTEXT)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -170,3 +171,30 @@ def is_alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_the_model_itself_names_the_session_and_summarises_what_is_old(tmp_path):
+    file = await fetch_model(cache(), lambda state, share: None)
+    arguments = ("--agent", "local", "--model", str(file), "--titles", "model")
+    async with greenroom(tmp_path, *arguments, "--context-tokens", "512") as client:
+        session_id = await client.new()
+        named = await names_of(client, await client.start(session_id, "Name a colour of the sea."))
+        assert named[-2:] in (["title", "stream_end"], ["title_status", "stream_end"])
+        long = "Tell me about the sea. " * 60
+        stream_id = await client.start(session_id, long)
+        await client.cancel(stream_id)
+        stream_id = await client.start(session_id, "And the sky?")
+        async with aclosing(client.follow(stream_id)) as events:
+            assert await read_some(events, 1) is not None
+        await client.cancel(stream_id)
+        session = await client.session(session_id)
+        assert session["session_id"] != session_id
+        assert session["compression_anchor_summary"]
+        prompts = [row["content"] for row in session["messages"] if row["role"] == "user"]
+        assert prompts == ["Name a colour of the sea.", long, "And the sky?"]
+
+
+async def names_of(client, stream_id):
+    with trio.fail_after(GUARD):
+        async with aclosing(client.follow(stream_id)) as events:
+            return [event.name async for event in events]
