@@ -5,6 +5,7 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 let session = null; // the open session, as the server last told it
 let source = null; // the feed of its running turn
+let ending = null; // the feed of a turn that is done, and that may still bring a title
 let failures = 0;
 
 async function call(path, body) {
@@ -67,18 +68,50 @@ function addReasoning(item, text) {
 function show(opened) {
   session = opened;
   history.replaceState(null, "", session.session_id ? `/session/${session.session_id}` : "/");
-  $("title").textContent = session.title === "Untitled" ? "New chat" : session.title;
-  document.title = `${$("title").textContent} · Greenroom`;
+  showTitle(session.title);
   $("transcript").replaceChildren();
   session.messages.forEach(showRow);
   if (session.pending_user_message) addRow("user", session.pending_user_message);
+  showQueue(session.queue ?? []);
   setBusy(false);
   if (session.active_stream_id) follow(session.active_stream_id);
 }
 
+function showTitle(title) {
+  session.title = title;
+  $("title").textContent = title === "Untitled" ? "New chat" : title;
+  document.title = `${$("title").textContent} · Greenroom`;
+}
+
+function showQueue(waiting) {
+  $("queue").replaceChildren(...waiting.map((row) => {
+    const item = document.createElement("li");
+    const text = document.createElement("span");
+    text.textContent = row.message;
+    const change = (path, label, body) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = label;
+      button.onclick = guarded(async () => {
+        const more = body();
+        if (more === null) return;
+        const ids = { session_id: session.session_id, id: row.id };
+        showQueue((await call(`/api/session/queue/${path}`, { ...ids, ...more })).queue);
+      });
+      return button;
+    };
+    const edited = () => {
+      const message = prompt("Message", row.message);
+      return message?.trim() ? { message } : null;
+    };
+    item.append(text, change("edit", "Edit", edited), change("remove", "Remove", () => ({})));
+    return item;
+  }));
+}
+
 function setBusy(busy) {
   $("stop").hidden = !busy;
-  $("send").hidden = busy;
+  $("send").textContent = busy ? "Queue" : "Send";
   for (const id of ["undo", "retry"]) $(id).disabled = busy || !session?.messages.length;
   for (const id of ["rename", "delete"]) $(id).disabled = !session?.session_id;
 }
@@ -105,7 +138,7 @@ function follow(streamId, cursor = 0, live = null) {
   const answer = live ?? { item: null, reasoning: null, text: null };
   const feed = source = new EventSource(`/api/chat/stream?stream_id=${streamId}&after_seq=${cursor}`);
   const on = (name, handle) => feed.addEventListener(name, (event) => {
-    if (feed !== source) return;
+    if (feed !== source && feed !== ending) return;
     cursor = Number(event.lastEventId.split(":")[1]);
     failures = 0;
     notice("");
@@ -116,9 +149,10 @@ function follow(streamId, cursor = 0, live = null) {
   };
   const end = () => {
     feed.close();
+    ending = null;
+    if (feed !== source) return;
     source = null;
     setBusy(false);
-    guarded(refreshList)();
   };
   on("context_status", () => {});
   on("token", ({ text }) => {
@@ -140,11 +174,14 @@ function follow(streamId, cursor = 0, live = null) {
   });
   on("tool_complete", ({ name, preview }) => addRow("tool", `${name}: ${preview}`));
   on("warning", ({ message }) => notice(message));
-  on("done", (data) => { source = null; show(data.session); source = feed; });
+  on("compressing", ({ message }) => notice(message));
+  on("done", (data) => { source = null; ending = feed; show(data.session); });
+  on("title", ({ title }) => showTitle(title));
   on("stream_end", end);
   on("cancel", (data) => { end(); settle(data); });
   on("apperror", (data) => { end(); settle(data); notice(data.hint ?? "", true); });
   feed.onerror = () => {
+    if (feed === ending) end();
     if (feed !== source) return;
     feed.close();
     notice("Reconnecting…");
@@ -165,27 +202,54 @@ async function resume(streamId, cursor, answer) {
 
 // -- what one can do ----------------------------------------------------------------------
 
+function leave() {
+  for (const feed of [source, ending]) feed?.close();
+  source = ending = null;
+}
+
 async function open(sessionId) {
-  source?.close();
-  source = null;
+  leave();
   notice("");
   show((await call(`/api/session?session_id=${sessionId}`)).session);
   await refreshList();
 }
 
+// What another tab did: the server says what to look at, and we look. One stream tells of the list
+// and of the open session alike, for a browser has but six connections for all tabs.
+async function look({ session_id: changed, reason }) {
+  await refreshList();
+  if (!session?.session_id || (changed && changed !== session.session_id)) return;
+  if (reason === "session_delete") {
+    blank();
+    notice("This chat was deleted");
+    return;
+  }
+  const asked = session.session_id;
+  const { session: now } = await call(`/api/session?session_id=${asked}`);
+  if (asked !== session.session_id) return;
+  if (source && source.url.includes(now.active_stream_id)) {
+    showTitle(now.title);
+    showQueue(now.queue);
+  } else if (!source || now.active_stream_id) show(now);
+}
+
 async function send(event) {
   event.preventDefault();
   const message = $("prompt").value.trim();
-  if (!message || source) return;
-  if (!session?.session_id) session = (await call("/api/session/new", {})).session;
-  const started = await call("/api/chat/start", { session_id: session.session_id, message });
+  if (!message) return;
+  if (!session?.session_id) show((await call("/api/session/new", {})).session);
+  const body = { session_id: session.session_id, message, if_busy: "queue" };
+  const started = await call("/api/chat/start", body);
   $("prompt").value = "";
-  history.replaceState(null, "", `/session/${session.session_id}`);
+  if (started.queued) {
+    showQueue(started.queue);
+    return;
+  }
+  if (source?.url.includes(started.stream_id)) return;
   session.messages.push({ role: "user", content: message });
-  $("title").textContent = started.title;
+  showTitle(started.title);
   addRow("user", message);
   follow(started.stream_id);
-  await refreshList();
 }
 
 async function stop() {
@@ -214,16 +278,15 @@ async function rename() {
 
 async function remove() {
   if (!confirm(`Delete “${session.title}”?`)) return;
-  source?.close();
-  source = null;
-  await call("/api/session/delete", { session_id: session.session_id });
+  const gone = session.session_id;
+  leave();
+  await call("/api/session/delete", { session_id: gone });
   blank();
   await refreshList();
 }
 
 function blank() {
-  source?.close();
-  source = null;
+  leave();
   show({ session_id: null, title: "Untitled", messages: [] });
   $("prompt").focus();
 }
@@ -246,6 +309,9 @@ $("prompt").onkeydown = (event) => {
 for (const [id, action] of Object.entries({ new: blank, stop, undo, retry, rename, delete: remove })) {
   $(id).onclick = guarded(action);
 }
+
+const list = new EventSource("/api/sessions/events");
+list.addEventListener("sessions_changed", (event) => guarded(look)(JSON.parse(event.data)));
 
 const wanted = location.pathname.match(/^\/session\/([0-9A-Za-z_-]+)$/)?.[1];
 blank();

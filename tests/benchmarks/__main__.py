@@ -2,7 +2,7 @@
 
 import trio
 
-from . import bench_journal, bench_runtime
+from . import bench_journal, bench_list, bench_runtime
 
-for benchmark in (bench_runtime, bench_journal):
+for benchmark in (bench_runtime, bench_journal, bench_list):
     trio.run(benchmark.main)
