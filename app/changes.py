@@ -1,5 +1,7 @@
 """Endpoints that change sessions."""
 
+from typing import Any
+
 import msgspec
 import trio
 from quart import Blueprint, Response
@@ -249,14 +251,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
             return json_response(
                 {"error": state.text}, 409 if "please retry" in state.text else 400
             )
-        if state.status != "done":
-            return began
-        snapshot = await session.ask(GetSession())
-        return json_response(
-            {"ok": True, "session": views.full_session(snapshot)}
-            | {"summary": snapshot.record.compression_anchor_summary}
-            | {"old_session_id": session.key, "new_session_id": snapshot.record.session_id}
-        )
+        return await _compression(greenroom, session.key) if state.status == "done" else began
 
     return page
 
@@ -274,14 +269,17 @@ async def _compress(greenroom: Greenroom) -> Response:
 async def _compression(greenroom: Greenroom, session_id: str) -> Response:
     session = greenroom.session(session_id)
     state = await session.ask(CompressionStatus())
-    answer = {"ok": state.status != "error", "status": state.status, "session_id": session_id}
+    answer: dict[str, Any] = {
+        "ok": state.status != "error",
+        "status": state.status,
+        "session_id": session_id,
+    }
     if state.started_at is not None:
         answer["started_at"] = state.started_at
     if state.status == "error":
         answer["error"] = state.text
     if state.status == "done":
-        answer["session"] = views.compact(await session.ask(GetSession()))
-        answer["saved_tokens"] = state.saved_tokens
+        answer |= views.compressed(await session.ask(GetSession()), state, session_id)
     return json_response(answer)
 
 

@@ -27,12 +27,13 @@ from actors.session.entries import (
     TurnDone,
     TurnFailed,
 )
-from actors.session.messages import Snapshot
+from actors.session.messages import CompressionState, Snapshot
 from actors.session.record import Record, Row, dump, summary
 from actors.session.transcript import last_user_row, revision
 
 __all__ = [
     "compact",
+    "compressed",
     "event_of",
     "export_of",
     "full_session",
@@ -94,6 +95,22 @@ def compact(snapshot: Snapshot) -> dict[str, Any]:
         "pending_user_message": record.pending_user_message,
         "composer_draft": record.composer_draft,
         "queue": waiting_of(record),
+    }
+
+
+def compressed(snapshot: Snapshot, state: CompressionState, asked_for: str) -> dict[str, Any]:
+    """What came of a compression that is done."""
+    record = snapshot.record
+    return {
+        "session": full_session(snapshot),
+        "old_session_id": asked_for,
+        "new_session_id": record.session_id,
+        "summary": {
+            "headline": "What is old was summarised for the model; nothing of it is lost",
+            "token_line": f"About {state.saved_tokens} tokens less in each request",
+            "note": None,
+            "reference_message": record.compression_anchor_summary,
+        },
     }
 
 
