@@ -148,7 +148,7 @@ def decode_body(body: bytes, shape: type[B]) -> B:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
         raise BadRequest(f"Request body does not fit: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"Request body is not valid JSON: {error}") from error
 
 
@@ -168,7 +168,7 @@ def import_of(body: bytes) -> CreateSession:
     """The session in an exported file. Raises `BadRequest`."""
     try:
         raw = msgspec.json.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"Request body is not valid JSON: {error}") from error
     if not isinstance(raw, dict) or not raw:
         raise BadRequest("Request body must be a JSON object")

@@ -72,7 +72,7 @@ class Index(Actor):
         files = {name: info for name, info in infos.items() if not name.startswith("_")}
         rows = await self._load()
         self._rows = {name: row for name, row in rows.items() if name in files}
-        stale = [name for name, info in files.items() if self._is_stale(info, written)]
+        stale = [name for name, info in files.items() if self._is_stale(info)]
         self._dirty = bool(stale) or len(self._rows) != len(rows) or written is None
         now, later = stale[:READ_AT_ONCE], stale[READ_AT_ONCE:]
         stamps = {info.name: info.stamp for info in files.values()}
@@ -84,14 +84,11 @@ class Index(Actor):
             self.context.start_soon(self._sweep_all, left_over(self._rows))
         self._write_soon()
 
-    def _is_stale(self, info: RecordInfo, index: RecordInfo | None) -> bool:
-        """A row that is not of this version of the file. One without a stamp is the reference
-        system's: all there is to go by is which file is the younger.
+    def _is_stale(self, info: RecordInfo) -> bool:
+        """A row that is not of this version of the file, or one of the reference system's, which
+        may lack what we ask for.
         """
-        stamp = self._rows.get(info.name, {}).get(STAMP)
-        if stamp is not None:
-            return bool(stamp != info.stamp)
-        return info.name not in self._rows or index is None or info.mtime_ns >= index.mtime_ns
+        return bool(self._rows.get(info.name, {}).get(STAMP) != info.stamp)
 
     async def receive(self, message: Message[object]) -> object:
         match message:

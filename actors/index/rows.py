@@ -7,13 +7,17 @@ from .messages import Row
 __all__ = ["left_over", "ordered", "shown"]
 
 
+AUTOMATIC = frozenset({"cron", "webhook", "kanban"})
+
+
 def shown(rows: Mapping[str, Row]) -> list[Row]:
     """The rows that a list shows, in its order: of a session that was compressed, one."""
     continued = _continued(rows)
     return ordered(
         row
         for row in rows.values()
-        if not (_is_empty(row) or _is_left(row, continued) or _is_unborn(row, rows))
+        if not (_is_empty(row) or _is_automatic(row))
+        and not (_is_left(row, continued) or _is_unborn(row, rows))
     )
 
 
@@ -52,6 +56,11 @@ def _is_unborn(row: Row, rows: Mapping[str, Row]) -> bool:
     """The other id is not a pointer to this one yet, so that one still counts."""
     left = rows.get(str(row.get("continues_session_id")))
     return left is not None and left.get("continuation_session_id") != row["session_id"]
+
+
+def _is_automatic(row: Row) -> bool:
+    """Nobody talks in it: a timer, a hook or a board of the reference system does."""
+    return any(row.get(key) in AUTOMATIC for key in ("source_tag", "raw_source", "session_source"))
 
 
 def _is_empty(row: Row) -> bool:

@@ -6,6 +6,7 @@ import msgspec
 
 from .context import context_after_cut
 from .record import Record
+from .transcript import cards_before
 
 __all__ = ["branch_of", "duplicate_of", "fresh_copy"]
 
@@ -47,7 +48,7 @@ def branch_of(record: Record, keep: int | None, title: str | None) -> Record:
         **_OF_ONE_SESSION,
         **context_after_cut(record, keep),
         "messages": record.messages[:keep],
-        "tool_calls": tuple(c for c in record.tool_calls if c.get("assistant_msg_idx", 0) < keep),
+        "tool_calls": cards_before(record.tool_calls, keep),
         "composer_draft": {},
         "title": (title or "").strip()[:TITLE_LENGTH] or _titled(record.title, " (fork)"),
         "manual_title": True,

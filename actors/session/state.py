@@ -58,10 +58,12 @@ from .refusals import (
 )
 from .transcript import (
     AUTOMATIC_TITLES,
+    cards_before,
     is_of_turn,
     last_user_row,
     revision,
     text_of,
+    time_of,
     title_from,
     user_row,
 )
@@ -292,22 +294,30 @@ def _pending_row(record: Record, event: TurnEnded) -> Row | None:
         return None
     if turn_id is not None and any(is_of_turn(row, turn_id) for row in record.messages):
         return None
+    if record.messages and _written_at_once(record.messages[-1], record):
+        return None
     at = record.pending_started_at or event.at or record.updated_at
     return user_row(text, record.pending_attachments, at, turn_id, recovered=event.recovered)
 
 
+def _written_at_once(row: Row, record: Record) -> bool:
+    """The reference system can put the prompt into the transcript as it accepts it, without a
+    token. It is the same one if it was accepted at that very instant.
+    """
+    at = record.pending_started_at
+    said = row.get("role") == "user" and row.get("content") == record.pending_user_message
+    return said and at is not None and time_of(row) == at
+
+
 def _cut(record: Record, event: Cut) -> Record:
     messages = record.messages[: event.keep]
-    stamps = [row.get("timestamp") for row in messages[-1:]]
     return msgspec.structs.replace(
         record,
         **context_after_cut(record, event.keep),
         messages=messages,
-        tool_calls=tuple(
-            card for card in record.tool_calls if card.get("assistant_msg_idx", 0) < event.keep
-        ),
+        tool_calls=cards_before(record.tool_calls, event.keep),
         # The reference system, given this file, must not take the cut for a loss and mend it.
-        truncation_watermark=next((float(at) for at in stamps if at), 0.0),
+        truncation_watermark=(time_of(messages[-1]) or 0.0) if messages else 0.0,
         intentional_shrink_generation=event.generation,
         updated_at=event.at,
     )
@@ -333,7 +343,9 @@ def _compressed(record: Record, event: Compressed) -> Record:
     made, earlier = event.compression, record.compressions
     if not earlier and record.context_messages:
         made = msgspec.structs.replace(made, before=context_rows(record))
-    elif earlier and earlier[-1].at_row == made.at_row and earlier[-1].of_turn is None:
+    elif (
+        earlier and earlier[-1].at_row == made.at_row and not (made.of_turn or earlier[-1].of_turn)
+    ):
         # Nothing was said in between: no cut can bring the earlier one back alone.
         made = msgspec.structs.replace(made, before=earlier[-1].before)
         earlier = earlier[:-1]

@@ -10,12 +10,14 @@ from .record import Record, Row
 
 __all__ = [
     "cancelled_marker",
+    "cards_before",
     "error_row",
     "interrupted_marker",
     "last_user_row",
     "model_input",
     "revision",
     "text_of",
+    "time_of",
     "title_from",
     "user_row",
 ]
@@ -90,6 +92,18 @@ def revision(record: Record) -> str:
         record.messages[-1:],
     )
     return hashlib.sha256(msgspec.json.encode(named, order="deterministic")).hexdigest()
+
+
+def cards_before(cards: Iterable[Row], keep: int) -> tuple[Row, ...]:
+    """The tool cards of the first `keep` rows. One that points nowhere stays."""
+    places = ((card, card.get("assistant_msg_idx")) for card in cards)
+    return tuple(card for card, at in places if not isinstance(at, int) or at < keep)
+
+
+def time_of(row: Mapping[str, Any]) -> float | None:
+    """When it was said, in epoch seconds; older rows have it under another name."""
+    stamp = row.get("timestamp", row.get("_ts"))
+    return float(stamp) if isinstance(stamp, int | float) else None
 
 
 def text_of(content: object) -> str:

@@ -33,6 +33,8 @@ _BY_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("model_not_found", ("model_not_found", "model not found", "does not exist")),
+    ("rate_limit", ("rate_limit_error", "rate_limit_exceeded")),
+    ("auth_mismatch", ("authentication_error", "invalid_api_key")),
 )
 _BY_STATUS = {
     401: "auth_mismatch",
@@ -59,7 +61,7 @@ def _error(type: str, message: str, details: str | None = None) -> AgentError:
 def agent_error(status: int | None, body: object, secret: str | None = None) -> AgentError:
     """From an answer that is an error, or an error in the midst of a stream (no status)."""
     said = _redacted(_text_of(body), secret)
-    type = _type_of(status, said.lower())
+    type = _type_of(status or _code_of(body), said.lower())
     if type == "error":
         what = f"answered with status {status}" if status else "reported an error"
         return _error(type, f"The provider {what}.", said or None)
@@ -71,6 +73,13 @@ def _type_of(status: int | None, said: str) -> str:
         if status not in (401, 403) and any(word in said for word in words):
             return type
     return _BY_STATUS.get(status or 0, "error")
+
+
+def _code_of(body: object) -> int | None:
+    """Where there is no status any more, some providers give it as the error's code."""
+    error: Any = body.get("error", body) if isinstance(body, Mapping) else body
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) else None
 
 
 def _text_of(body: object) -> str:

@@ -124,6 +124,9 @@ def test_after_a_cut_the_model_sees_what_it_saw_when_so_much_was_said(steps, for
             record = compressed(record, n, f"{n:032x}" if value else None)
             holds_from = before + 1 if value else before
             happened.append((before, holds_from, compressed, (n, f"{n:032x}" if value else None)))
+            if value:  # the turn that needed it
+                record = turn(record, n)
+                happened.append((before, len(record.messages), turn, (n,)))
         else:
             starts = [len(base.messages), *(was for was, _, step, _ in happened if step is turn)]
             keep = min(starts, key=lambda at: abs(at - value))
