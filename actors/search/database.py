@@ -16,7 +16,7 @@ __all__ = ["Database", "is_full", "open_database", "renew_database"]
 
 log = logging.getLogger("actors.search")
 
-VERSION = 1  # of all that decides what is in the file; another one's file is made anew
+VERSION = 2  # of all that decides what is in the file; another one's file is made anew
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 TITLE_WEIGHT = 10.0
@@ -27,7 +27,7 @@ _SCHEMA = f"""
 BEGIN;
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-    mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL
+    mtime_ns INTEGER NOT NULL, stamp TEXT NOT NULL
 );
 CREATE VIRTUAL TABLE texts USING fts5(title, body, tokenize='trigram');
 PRAGMA user_version = {VERSION};
@@ -36,8 +36,8 @@ COMMIT;
 
 # The row is the same afterwards: its id is that of the text.
 _SEEN = """
-INSERT INTO sessions (name, mtime_ns, size) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET mtime_ns = excluded.mtime_ns, size = excluded.size
+INSERT INTO sessions (name, mtime_ns, stamp) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET mtime_ns = excluded.mtime_ns, stamp = excluded.stamp
 RETURNING id
 """
 
@@ -86,12 +86,11 @@ class Database:
     def compare(self, infos: Iterable[RecordInfo]) -> list[RecordInfo]:
         """Forget the sessions that are gone; those that are new or have changed, newest first."""
         files = {info.name: info for info in infos}
-        known = self._connection.execute("SELECT name, mtime_ns, size FROM sessions").fetchall()
+        known = dict(self._connection.execute("SELECT name, stamp FROM sessions").fetchall())
         with self._connection:
-            for name, _, _ in known:
-                if name not in files:
-                    self._forget(name)
-        stale = set(files.values()) - {RecordInfo(*row) for row in known}
+            for name in known.keys() - files.keys():
+                self._forget(name)
+        stale = (info for name, info in files.items() if known.get(name) != info.stamp)
         return sorted(stale, key=lambda info: info.mtime_ns, reverse=True)
 
     def _forget(self, name: str) -> None:
@@ -104,7 +103,8 @@ class Database:
         execute = self._connection.execute
         with self._connection:
             for info, document in files:
-                (row_id,) = execute(_SEEN, info).fetchone()
+                seen = (info.name, info.mtime_ns, info.stamp)
+                (row_id,) = execute(_SEEN, seen).fetchone()
                 execute("DELETE FROM texts WHERE rowid = ?", (row_id,))
                 if document is not None and not document.hidden:
                     execute(

@@ -66,9 +66,12 @@ def expression_of(terms: Sequence[str], columns: Sequence[str]) -> str:
 
 def patterns_of(term: str) -> tuple[str, ...]:
     """For LIKE with `\\` as its ESCAPE. It folds the case of ASCII alone: we spell the others."""
-    cases = ((char,) if char.isascii() else (char.lower(), char.upper()) for char in term)
-    spellings = dict.fromkeys("".join(chars) for chars in product(*cases))
+    spellings = dict.fromkeys("".join(chars) for chars in product(*map(_cases, term)))
     return tuple(f"%{_escaped(spelling)}%" for spelling in spellings)
+
+
+def _cases(char: str) -> tuple[str, ...]:
+    return (char,) if char.isascii() else (char, char.lower(), char.upper(), char.title())
 
 
 def _escaped(text: str) -> str:

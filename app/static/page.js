@@ -7,6 +7,7 @@ let session = null; // the open session, as the server last told it
 let source = null; // the feed of its running turn
 let ending = null; // the feed of a turn that is done, and that may still bring a title
 let failures = 0;
+let asks = 0; // for the list
 
 async function call(path, body) {
   const options = body === undefined ? {} : {
@@ -117,7 +118,9 @@ function setBusy(busy) {
 }
 
 async function refreshList() {
+  const asked = ++asks;
   const { sessions } = await call("/api/sessions");
+  if (asked !== asks) return; // an older answer must not hide a newer one
   $("sessions").replaceChildren(...sessions.map((row) => {
     const button = document.createElement("button");
     button.type = "button";

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.session.record import Record
@@ -241,6 +241,7 @@ def test_nothing_hostile_becomes_more_than_text(text):
     assert "49" not in page.text()
 
 
+@settings(deadline=None)
 @given(st.text() | st.text("<>&\"'`*_[]()!#|-:\\ \n/ahrefscript=", max_size=60))
 def test_no_text_becomes_more_than_text(text):
     check_harmless(page_of(said(text), said(text, "user"), said(text, "tool"), title=text))
@@ -276,6 +277,7 @@ ROW = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(ROW, max_size=3), st.floats(allow_nan=False), st.lists(JSON, max_size=2))
 def test_any_rows_make_a_page(rows, at, attachments):
     check_harmless(

@@ -183,3 +183,25 @@ async def test_there_is_an_end_to_what_may_wait(house):
         assert full.status_code == 429
         assert "Retry-After" in full.headers
         assert len((await house.client.session(session_id))["queue"]) == 50
+
+
+async def test_the_last_answer_is_made_again_unless_the_conversation_has_changed(house):
+    async with house.up() as client:
+        session_id = await client.new()
+        await house.answer_from("one", session_id, "first")
+        revision = (await client.session(session_id))["regeneration_revision"]
+        again = {"regenerate": True, "regeneration_revision": revision}
+        started = await house.start(session_id, "", **again)
+        turn = await house.upstream.next_turn()
+        assert turn.prompts == ["first"]
+        assert "regeneration_revision" not in await client.session(session_id)
+        await turn.answer("better")
+        await client.events(started.json()["stream_id"])
+        assert contents(await house.rows(session_id)) == [
+            ("user", "first"),
+            ("assistant", "better"),
+        ]
+        stale = await house.start(session_id, "", **again)
+        assert stale.status_code == 409
+        assert stale.json()["type"] == "stale_regeneration_revision"
+        assert contents(await house.rows(session_id))[-1] == ("assistant", "better")

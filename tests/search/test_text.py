@@ -1,7 +1,7 @@
 """Whatever the text and whatever is asked, what has the words is found."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.search.database import Database
@@ -11,11 +11,12 @@ from actors.stores import RecordInfo
 ALPHABET = st.text("aAbB*%_\"\\'-: \n", max_size=12)
 
 
+@settings(deadline=None)  # sqlite takes what time it takes
 @given(st.lists(st.tuples(ALPHABET, st.lists(ALPHABET, max_size=3)), max_size=4), ALPHABET)
 def test_all_that_has_the_terms_is_found_and_nothing_else(texts, query):
     database = Database(None)
     database.put(
-        (RecordInfo(str(n), n, 0), Document(title, rows, hidden=False))
+        (RecordInfo(str(n), n, 0, 0), Document(title, rows, hidden=False))
         for n, (title, rows) in enumerate(texts)
     )
     terms = [term.lower() for term in query.split()]
@@ -31,10 +32,11 @@ def test_all_that_has_the_terms_is_found_and_nothing_else(texts, query):
     database.close()
 
 
+@settings(deadline=None)  # sqlite takes what time it takes
 @given(st.text(), st.text(), st.text())
 def test_any_text_can_be_indexed_and_asked_for(title, row, query):
     database = Database(None)
-    database.put([(RecordInfo("a", 1, 1), Document(title, [row], hidden=False))])
+    database.put([(RecordInfo("a", 1, 1, 1), Document(title, [row], hidden=False))])
     if terms_of(query):
         database.find(terms_of(query), True, 100)
     for term in terms_of(row):

@@ -36,6 +36,7 @@ from actors.session.refusals import (
     NothingToRemove,
     SessionExists,
     SessionNotFound,
+    StaleRevision,
     TurnRunning,
 )
 from actors.session.state import LEGAL, Phase, decide, evolve, phase_of
@@ -148,6 +149,21 @@ def test_every_end_moves_the_prompt_into_the_transcript_once_and_clears_the_turn
         assert ended.pending_started_at is None
         again = evolve(ended, TurnEnded((), (), None, 8.0))
         assert again.messages == ended.messages
+
+
+def test_an_answer_is_made_again_only_for_the_transcript_that_was_meant():
+    record = said(said(IDLE, "a", "b", 2.0), "c", "d", 3.0)
+    meant = revision(record)
+    again = after(record, Regenerate(meant))
+    assert again.pending_user_message == "c"
+    assert [row["content"] for row in again.messages] == ["a", "b"]
+    for other in (said(record, "e", "f", 4.0), after(record, RemoveLastTurn())):
+        before = dump(other)
+        with pytest.raises(StaleRevision):
+            after(other, Regenerate(meant))
+        assert dump(other) == before
+    with pytest.raises(NothingToRemove):
+        after(IDLE, Regenerate(revision(IDLE)))
 
 
 def test_the_same_prompt_twice_is_two_rows():
