@@ -107,7 +107,9 @@ class Greenroom:
         session = self.session(session_id)
         record = (await session.ask(GetSession())).record
         said = await ask_for_title(self._shared, record, latest=latest)
-        return await session.ask(SetTitle(tidied_title(said), said, force=True, latest=latest))
+        return await session.ask(
+            SetTitle(record, tidied_title(said), said, force=True, latest=latest)
+        )
 
     async def settle(self) -> None:
         """Take no more turns; let those that run finish, for a moment, then stop them and keep

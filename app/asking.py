@@ -1,17 +1,19 @@
 """How endpoints ask a session: by the name in the request, and once for each of its keys."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from quart import g, request
 
-from actors import Message
+from actors import Message, Rejected
 from actors.greenroom import Greenroom
+from actors.projects.messages import ListProjects
 from actors.session.messages import CreateSession, GetSession, Once, Snapshot
 
 from .bodies import BadRequest
 
-__all__ = ["ask", "ask_named", "create", "named_by_key"]
+__all__ = ["ask", "ask_named", "create", "in_its_project", "named_by_key", "project_ids"]
 
 R = TypeVar("R")
 
@@ -39,6 +41,27 @@ def named_by_key() -> str | None:
 def _once(command: Message[Any]) -> Message[Any]:
     key = g.get("operation")
     return command if key is None else Once(key, g.fingerprint, command)
+
+
+async def project_ids(greenroom: Greenroom) -> Collection[str | None]:
+    """Those that are there: whoever names another is in none. If nobody can say, all are."""
+    try:
+        return {None, *(p["project_id"] for p in await greenroom.projects.ask(ListProjects()))}
+    except Rejected:
+        return _Everything()
+
+
+class _Everything(frozenset[str | None]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+async def in_its_project(greenroom: Greenroom, session: dict[str, Any]) -> dict[str, Any]:
+    """The view of a session; one whose project was deleted is in none."""
+    project_id = session["project_id"]
+    if project_id is not None and project_id not in await project_ids(greenroom):
+        session["project_id"] = None
+    return session
 
 
 async def ask_named(greenroom: Greenroom, missing: str = "session_id is required") -> Snapshot:

@@ -32,7 +32,7 @@ from actors.session.record import Record
 from actors.session.refusals import NothingToRemove, SessionNotFound, TurnRunning
 
 from . import bodies, views
-from .asking import ask, ask_named, create
+from .asking import ask, ask_named, create, in_its_project
 from .bodies import BadRequest, import_of, keep_count_of, require
 from .body import read_body, read_bytes
 from .http_errors import json_response
@@ -64,18 +64,18 @@ def routes(greenroom: Greenroom) -> Blueprint:
             project_id=body.project_id,
             enabled_toolsets=body.enabled_toolsets,
         )
-        return _whole(await create(greenroom, CreateSession(content)))
+        return await _whole(greenroom, await create(greenroom, CreateSession(content)))
 
     @page.post("/api/session/import")
     async def import_session() -> Response:
         snapshot = await create(greenroom, import_of(await read_bytes()))
-        return json_response({"ok": True, "session": views.full_session(snapshot)})
+        return await _whole(greenroom, snapshot, ok=True)
 
     @page.post("/api/session/duplicate")
     async def duplicate() -> Response:
         body = await read_body(bodies.SessionBody)
         content = duplicate_of(await _record(greenroom, body))
-        return _whole(await create(greenroom, CreateSession(content, keep=True)))
+        return await _whole(greenroom, await create(greenroom, CreateSession(content, keep=True)))
 
     @page.post("/api/session/branch")
     async def branch() -> Response:
@@ -94,7 +94,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         body = await read_body(bodies.RenameBody)
         require(body, "session_id", "title")
         snapshot = await ask(greenroom, body.session_id, Rename(body.title or ""))
-        return json_response({"session": views.compact(snapshot)})
+        return await _compact(greenroom, snapshot)
 
     @page.post("/api/session/title/regenerate")
     async def retitle() -> Response:
@@ -114,13 +114,16 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def pin() -> Response:
         body = await read_body(bodies.PinBody)
         require(body, "session_id")
-        return _compact(await ask(greenroom, body.session_id, Pin(body.pinned)))
+        return await _compact(
+            greenroom, await ask(greenroom, body.session_id, Pin(body.pinned)), ok=True
+        )
 
     @page.post("/api/session/archive")
     async def archive() -> Response:
         body = await read_body(bodies.ArchiveBody)
         require(body, "session_id")
-        return _compact(await ask(greenroom, body.session_id, Archive(body.archived)))
+        snapshot = await ask(greenroom, body.session_id, Archive(body.archived))
+        return await _compact(greenroom, snapshot, ok=True)
 
     @page.post("/api/session/move")
     async def move() -> Response:
@@ -129,7 +132,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         session = greenroom.session(body.session_id or "")  # refuses what cannot be an id
         snapshot = await greenroom.projects.ask(MoveSession(session.key, body.project_id or None))
         assert isinstance(snapshot, Snapshot)
-        return _compact(snapshot)
+        return await _compact(greenroom, snapshot, ok=True)
 
     @page.post("/api/session/update")
     async def update() -> Response:
@@ -142,7 +145,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         }
         fields = {name: value for name, value in given.items() if value is not None}
         snapshot = await ask(greenroom, body.session_id, UpdateSession(fields))
-        return json_response({"session": views.compact(snapshot)})
+        return await _compact(greenroom, snapshot)
 
     @page.post("/api/session/toolsets")
     async def toolsets() -> Response:
@@ -198,13 +201,13 @@ def routes(greenroom: Greenroom) -> Blueprint:
         body = await read_body(bodies.TruncateBody)
         keep = keep_count_of(body)
         snapshot = await ask(greenroom, body.session_id, Truncate(keep))
-        return json_response({"ok": True, "session": views.full_session(snapshot)})
+        return await _whole(greenroom, snapshot, ok=True)
 
     @page.post("/api/session/clear")
     async def clear() -> Response:
         body = await read_body(bodies.SessionBody)
         require(body, "session_id")
-        return _compact(await ask(greenroom, body.session_id, Clear()))
+        return await _compact(greenroom, await ask(greenroom, body.session_id, Clear()), ok=True)
 
     @page.post("/api/session/delete")
     async def delete() -> Response:
@@ -291,12 +294,14 @@ async def _record(greenroom: Greenroom, body: msgspec.Struct) -> Record:
     return record
 
 
-def _whole(snapshot: Snapshot) -> Response:
-    return json_response({"session": views.full_session(snapshot)})
+async def _whole(greenroom: Greenroom, snapshot: Snapshot, **more: Any) -> Response:
+    session = await in_its_project(greenroom, views.full_session(snapshot))
+    return json_response({**more, "session": session})
 
 
-def _compact(snapshot: Snapshot) -> Response:
-    return json_response({"ok": True, "session": views.compact(snapshot)})
+async def _compact(greenroom: Greenroom, snapshot: Snapshot, **more: Any) -> Response:
+    session = await in_its_project(greenroom, views.compact(snapshot))
+    return json_response({**more, "session": session})
 
 
 async def _remove_last_turn(greenroom: Greenroom, nothing: str) -> Removed | Response:

@@ -22,7 +22,7 @@ from actors.session.messages import (
 from actors.session.refusals import SessionNotFound
 
 from . import bodies, views
-from .asking import ask, ask_named
+from .asking import ask, ask_named, in_its_project
 from .bodies import BadRequest, StartBody, require
 from .body import read_body
 from .http_errors import json_response
@@ -220,4 +220,5 @@ async def _session_of(greenroom: Greenroom, stream_id: str) -> dict[str, Any]:
     except SessionNotFound:
         gone = {"session_id": session_id, "title": "Untitled", "messages": [], "tool_calls": []}
         return {"session_id": session_id, "session": gone}
-    return {"session_id": session_id, "session": views.full_session(snapshot)}
+    session = await in_its_project(greenroom, views.full_session(snapshot))
+    return {"session_id": session_id, "session": session}

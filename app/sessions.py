@@ -1,19 +1,17 @@
 """Endpoints that read sessions: one, all, those in which something was said."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
 from quart import Blueprint, Response, request
 
-from actors import Rejected
 from actors.greenroom import Greenroom
 from actors.index.messages import ListRows
-from actors.projects.messages import ListProjects
 from actors.search.messages import Search
 
 from . import views
-from .asking import ask_named
+from .asking import ask_named, in_its_project, project_ids
 from .bodies import BadRequest
 from .export_html import html_of
 from .http_errors import json_response
@@ -33,7 +31,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     async def rendered(rows: Rows) -> list[dict[str, Any]]:
         live = {greenroom.current_id(feed.session_id) for feed in greenroom.running()}
-        projects = await _project_ids(greenroom)
+        projects = await project_ids(greenroom)
         shown = [views.list_row(row, row["session_id"] in live) for row in rows]
         for row in shown:
             if row["project_id"] not in projects:
@@ -80,9 +78,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
             limit=_whole_number("msg_limit"),
             before=_whole_number("msg_before"),
         )
-        if session["project_id"] not in await _project_ids(greenroom):
-            session["project_id"] = None
-        return json_response({"session": session})
+        return json_response({"session": await in_its_project(greenroom, session)})
 
     @page.get("/api/session/status")
     async def status() -> Response:
@@ -132,19 +128,6 @@ def routes(greenroom: Greenroom) -> Blueprint:
         return json_response({"session_id": record.session_id, "asked_for": asked})
 
     return page
-
-
-async def _project_ids(greenroom: Greenroom) -> Collection[str | None]:
-    """Those that are there: whoever names another is in none. If nobody can say, all are."""
-    try:
-        return {None, *(p["project_id"] for p in await greenroom.projects.ask(ListProjects()))}
-    except Rejected:
-        return _Everything()
-
-
-class _Everything(frozenset[str | None]):
-    def __contains__(self, _: object) -> bool:
-        return True
 
 
 def _page(rows: Rows, envelope: dict[str, Any], limit: str, offset: str, most: int) -> Rows:

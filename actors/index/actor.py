@@ -15,6 +15,7 @@ from .messages import (
     IndexWritten,
     ListRows,
     PinLimit,
+    ReleasePin,
     ReservePin,
     Row,
     RowChanged,
@@ -55,6 +56,7 @@ class Index(Actor):
         self._sweep = sweep
         self._rows: dict[str, Row] = {}
         self._told: set[str] = set()  # while files are being read: those who spoke for themselves
+        self._reserved: set[str] = set()  # about to be pinned
         self._reading = False
         self._writing = False
         self._dirty = False
@@ -93,9 +95,11 @@ class Index(Actor):
     async def receive(self, message: Message[object]) -> object:
         match message:
             case RowChanged(row):
+                self._reserved.discard(row["session_id"])
                 self._told.add(row["session_id"])
                 self._put([row])
             case RowRemoved(session_id):
+                self._reserved.discard(session_id)
                 self._told.add(session_id)
                 self._rows.pop(session_id, None)
                 self._changed()
@@ -108,6 +112,8 @@ class Index(Actor):
                 return [r["session_id"] for r in rows if r.get("project_id") == project_id]
             case ReservePin(session_id):
                 self._reserve_pin(session_id)
+            case ReleasePin(session_id):
+                self._reserved.discard(session_id)
             case RowsFound(rows, complete):
                 self._put([row for row in rows if row["session_id"] not in self._told])
                 self._reading = not complete
@@ -145,13 +151,10 @@ class Index(Actor):
         return self._listed
 
     def _reserve_pin(self, session_id: str) -> None:
-        """The row is marked at once; the session's own word, or its silence, follows."""
         pinned = {name for name, row in self._rows.items() if row.get("pinned")}
-        if len(pinned - {session_id}) >= PIN_LIMIT:
+        if len((pinned | self._reserved) - {session_id}) >= PIN_LIMIT:
             raise PinLimit(PIN_LIMIT)
-        row = self._rows.get(session_id)
-        if row is not None:
-            self._put([{**row, "pinned": True}])
+        self._reserved.add(session_id)
 
     # -- the files --------------------------------------------------------------------------
 
@@ -162,7 +165,7 @@ class Index(Actor):
             return {str(row["session_id"]): row for row in rows}
         except RecordNotFound:
             return {}
-        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError) as error:
             log.warning("the index is damaged and is made anew: %s", error)
             return {}
 

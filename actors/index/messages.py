@@ -12,6 +12,7 @@ __all__ = [
     "IndexWritten",
     "ListRows",
     "PinLimit",
+    "ReleasePin",
     "ReservePin",
     "Row",
     "RowChanged",
@@ -69,8 +70,16 @@ class RowsOf(Message[Sequence[str]]):
 @dataclass(frozen=True, slots=True)
 class ReservePin(Message[None]):
     """May this session be pinned? Counted here in one step, so that two tabs cannot both take
-    the last place. Raises `PinLimit`.
+    the last place. The place is taken until the session says what it has become, or releases it.
+    Raises `PinLimit`.
     """
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePin(Message[None]):
+    """It was not pinned after all."""
 
     session_id: str
 

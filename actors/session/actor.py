@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from actors import Actor, Message, Moved
-from actors.index.messages import ReservePin
+from actors.index.messages import ReleasePin, ReservePin
 
 from . import endings
 from .compressing import Compressing
@@ -49,6 +49,7 @@ from .messages import (
 )
 from .operations import answer_again
 from .record import Record, Row
+from .refusals import StorageFailed
 from .shared import Shared
 from .side_turns import SideTurns
 from .state import STOPS_TURN
@@ -170,10 +171,15 @@ class Session(Actor):
         return self._ledger.snapshot()
 
     async def _pin(self, command: Pin) -> Snapshot:
-        event = self._ledger.decide(command)
+        event, key = self._ledger.decide(command), self._ledger.key
+        index = self.context.refer("index", "main")
         if command.pinned:
-            await self.context.refer("index", "main").ask(ReservePin(self._ledger.key))
-        await self._ledger.commit(event)
+            await index.ask(ReservePin(key))
+        try:
+            await self._ledger.commit(event)
+        except StorageFailed:
+            await index.send(ReleasePin(key))
+            raise
         return self._ledger.snapshot()
 
     async def _set_title(self, command: SetTitle) -> TitleOutcome:

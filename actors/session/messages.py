@@ -267,10 +267,12 @@ class Rename(Message[Snapshot]):
 
 @dataclass(frozen=True, slots=True)
 class SetTitle(Message[TitleOutcome]):
-    """Set a title that nobody chose, if it is still automatic; with `force` in any case. Leaves
-    `updated_at` alone. `title` None means that the model had none to offer.
+    """Set a title that was made for `seen`, if its title and what was said still stand, and if it
+    is automatic; with `force` also if it is not. Leaves `updated_at` alone. `title` None means that
+    the model had none to offer.
     """
 
+    seen: Record
     title: str | None
     raw: str = ""
     force: bool = False

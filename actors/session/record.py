@@ -147,7 +147,7 @@ def load(session_id: str, data: bytes) -> Record:
                 known[name] = value
         known |= {"session_id": session_id, "extra": extra}
         return msgspec.convert(known, Record)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordDamaged(
             f"The record of session {session_id} is damaged and was left as it is: {error}"
         ) from error

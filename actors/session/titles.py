@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from .record import Record, Row
 from .transcript import AUTOMATIC_TITLES, text_of, title_from
 
-__all__ = ["fallback_title", "is_automatic", "may_title", "tidied_title", "title_request"]
+__all__ = [
+    "exchange_of",
+    "fallback_title",
+    "is_automatic",
+    "may_title",
+    "tidied_title",
+    "title_request",
+]
 
 LENGTH = 80
 FALLBACK_LENGTH = 60
@@ -104,12 +111,12 @@ def is_automatic(record: Record) -> bool:
 
 def may_title(record: Record) -> bool:
     """Automatic, and there is an exchange to take a title from."""
-    return is_automatic(record) and _exchange(record.messages) is not None
+    return is_automatic(record) and exchange_of(record.messages) is not None
 
 
 def title_request(record: Record, *, latest: bool = False) -> list[Row]:
     """What the model is asked: the first exchange, or the latest, a little of each."""
-    asked, answered = _exchange(record.messages, latest=latest) or ("", "")
+    asked, answered = exchange_of(record.messages, latest=latest) or ("", "")
     return [
         {"role": "system", "content": INSTRUCTIONS},
         {"role": "user", "content": f"User: {asked}\n\nAssistant: {answered}\n\nTitle:"},
@@ -133,7 +140,7 @@ def _is_sound(title: str) -> bool:
 
 def fallback_title(record: Record, *, latest: bool = False) -> str | None:
     """Without a model: the first words that carry something."""
-    asked, _ = _exchange(record.messages, latest=latest) or ("", "")
+    asked, _ = exchange_of(record.messages, latest=latest) or ("", "")
     sentence = _SENTENCE_END.split(asked.strip(), maxsplit=1)[0]
     words: list[str] = []
     for word in re.findall(r"[^\W_][\w'/-]*", sentence):
@@ -144,8 +151,8 @@ def fallback_title(record: Record, *, latest: bool = False) -> str | None:
     return " ".join(words[:FALLBACK_WORDS])[:FALLBACK_LENGTH].strip()
 
 
-def _exchange(rows: Sequence[Row], *, latest: bool = False) -> tuple[str, str] | None:
-    """A prompt and the first words of its answer."""
+def exchange_of(rows: Sequence[Row], *, latest: bool = False) -> tuple[str, str] | None:
+    """The first prompt that was answered, or the `latest`, and the first words of its answer."""
     found: tuple[str, str] | None = None
     asked = ""
     for row in rows:

@@ -12,7 +12,7 @@ from .ledger import Ledger
 from .messages import SetTitle, TitleOutcome
 from .record import Record
 from .shared import Shared
-from .titles import fallback_title, is_automatic, tidied_title, title_request
+from .titles import exchange_of, fallback_title, is_automatic, tidied_title, title_request
 from .transcript import model_input
 
 __all__ = ["Titling", "ask_for_title"]
@@ -60,15 +60,18 @@ class Titling:
             del self._scopes[feed.turn_id]
 
     async def _find(self) -> TitleOutcome:
-        said = await ask_for_title(self._shared, self._ledger.present)
-        return await self._ledger.context.ref.ask(SetTitle(tidied_title(said), said))
+        seen = self._ledger.present
+        said = await ask_for_title(self._shared, seen)
+        return await self._ledger.context.ref.ask(SetTitle(seen, tidied_title(said), said))
 
     async def set(self, command: SetTitle) -> TitleOutcome:
         """Conditional: whoever chose a title meanwhile has it."""
-        record = self._ledger.present
+        record, seen = self._ledger.present, command.seen
         if not command.force and not is_automatic(record):
             reason = "manual_title" if record.manual_title else "already_generated"
             return TitleOutcome("skipped", reason, record, command.raw)
+        if _subject(record, command.latest) != _subject(seen, command.latest):
+            return TitleOutcome("skipped", "changed_meanwhile", record, command.raw)
         title = command.title or fallback_title(record, latest=command.latest)
         if title is None or title == record.title:
             return TitleOutcome("skipped", "unchanged", record, command.raw)
@@ -77,6 +80,12 @@ class Titling:
         await self._ledger.commit(Changed(fields, None))
         status = "llm" if by_model else "fallback"
         return TitleOutcome(status, "", self._ledger.present, command.raw)
+
+
+def _subject(record: Record, latest: bool) -> object:
+    """What a title is made for."""
+    exchange = exchange_of(record.messages, latest=latest)
+    return record.title, record.manual_title, exchange
 
 
 async def ask_for_title(shared: Shared, record: Record, *, latest: bool = False) -> str:

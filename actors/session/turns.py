@@ -375,7 +375,8 @@ class Turns:
         if record.pending_user_message is None and answer.empty:
             ended = TurnEnded((), (), None, None)  # it had been settled but for the mark
         else:
-            marker = interrupted_marker("process_restart", self._shared.clock())
+            last_known = max(record.updated_at, record.pending_started_at or 0.0)
+            marker = interrupted_marker("process_restart", last_known)
             ended = endings.cut_short(answer, marker, at=None, recovered=True)
         await self._commit_or_keep(ended)
         if feed is not None and not self._ledger.unsaved:

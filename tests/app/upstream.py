@@ -103,7 +103,10 @@ async def _read_request(stream: trio.SocketStream) -> dict | None:
     lines = head.decode().lower().split("\r\n")
     length = next(int(line.split(":")[1]) for line in lines if line.startswith("content-length"))
     while len(body) < length:
-        body += await stream.receive_some(65536)
+        part = await stream.receive_some(65536)
+        if not part:
+            return None
+        body += part
     request: dict = json.loads(body)
     return request
 

@@ -229,51 +229,61 @@ async def test_the_list_shows_what_the_reference_would(house, index):
         assert at == sorted(at, reverse=True)
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_each_change_leaves_all_else_in_the_record_as_it_was(house, era):
-    longer = ERAS[era](messages=[said("user", "undone", 1)] * 50)
-    session_id = put(house, ERAS[era](), backup=longer)
-    backup = (house.sessions / f"{session_id}.json.bak").read_bytes()
+async def test_each_change_leaves_all_else_in_the_record_as_it_was(house, subtests):
+    ids, left, backups = {}, {}, {}
+    for era, record in ERAS.items():
+        longer = record(messages=[said("user", "undone", 1)] * 50)
+        ids[era] = put(house, record(), backup=longer)
+        path = house.sessions / f"{ids[era]}.json.bak"
+        backups[path] = path.read_bytes()
     async with house.up() as client:
-        before = ERAS[era]()
-        exported = (await client.http.get(f"/api/session/export?session_id={session_id}")).json()
-        assert unlike(before, exported) == set()
-        assert house.record(session_id) == before  # reading it is no change
-        for name, body, changed in (
-            ("rename", {"title": "Mine"}, {"title", "manual_title", "updated_at"}),
-            ("pin", {}, {"pinned", "updated_at"}),
-            ("archive", {}, {"archived"}),
-            ("draft", {"text": "new"}, {"composer_draft"}),
-        ):
-            answer = await house.post(f"/api/session/{name}", session_id=session_id, **body)
-            assert answer.status_code == 200, answer.text
-            after = house.record(session_id)
-            assert unlike(before, after) <= changed
-            before = after
-        await house.answer_from("an answer", session_id, "once more")
-        after = house.record(session_id)
-        of_turn = {"messages", "context_messages", "updated_at", "last_prompt_tokens"}
-        assert unlike(before, after) <= of_turn | {"input_tokens", "output_tokens"}
-        assert after["messages"][:-2] == before["messages"]
-        answer = await house.post("/api/session/undo", session_id=session_id)
-        assert answer.json()["removed_count"] == 2, answer.text
-        shrunk = {"truncation_watermark", "intentional_shrink_generation"}
-        assert unlike(after, house.record(session_id)) <= of_turn | shrunk | {
-            "compression_anchor_summary"
-        }
-        for name in ("messages", "context_messages", "tool_calls"):
-            assert house.record(session_id)[name] == before[name]
+        for era, record in ERAS.items():
+            with subtests.test(era):
+                left[era] = await changed(house, client, ids[era], record())
         await house.kill()
+    assert {path: path.read_bytes() for path in backups} == backups
     async with house.up():
-        assert await house.rows(session_id) == before["messages"]
-        await house.post("/api/session/delete", session_id=session_id)
+        for era, session_id in ids.items():
+            assert await house.rows(session_id) == left[era]["messages"]
+            await house.post("/api/session/delete", session_id=session_id)
         await house.kill()
     async with house.up() as client:
         assert await house.listed(include_archived=1) == []
-        gone = await client.http.get(f"/api/session?session_id={session_id}")
-        assert gone.status_code == 404
-        backups = house.sessions.glob("*.bak")
-        assert [path.read_bytes() for path in backups] in ([], [backup])
+        for session_id in ids.values():
+            gone = await client.http.get(f"/api/session?session_id={session_id}")
+            assert gone.status_code == 404
+
+
+async def changed(house, client, session_id, before):
+    """Each change of a record touches its own fields alone. Gives the record before a turn that
+    was undone.
+    """
+    exported = (await client.http.get(f"/api/session/export?session_id={session_id}")).json()
+    assert unlike(before, exported) == set()
+    assert house.record(session_id) == before  # reading it is no change
+    for name, body, own in (
+        ("rename", {"title": "Mine"}, {"title", "manual_title", "updated_at"}),
+        ("pin", {}, {"pinned", "updated_at"}),
+        ("archive", {}, {"archived"}),
+        ("draft", {"text": "new"}, {"composer_draft"}),
+    ):
+        answer = await house.post(f"/api/session/{name}", session_id=session_id, **body)
+        assert answer.status_code == 200, answer.text
+        after = house.record(session_id)
+        assert unlike(before, after) <= own
+        before = after
+    await house.answer_from("an answer", session_id, "once more")
+    after = house.record(session_id)
+    own = {"messages", "context_messages", "updated_at", "last_prompt_tokens"}
+    assert unlike(before, after) <= own | {"input_tokens", "output_tokens"}
+    assert after["messages"][:-2] == before["messages"]
+    answer = await house.post("/api/session/undo", session_id=session_id)
+    assert answer.json().get("removed_count") == 2, answer.text
+    own |= {"truncation_watermark", "intentional_shrink_generation", "compression_anchor_summary"}
+    assert unlike(after, house.record(session_id)) <= own
+    for name in ("messages", "context_messages", "tool_calls"):
+        assert house.record(session_id)[name] == before[name]
+    return before
 
 
 async def test_the_model_sees_the_history_that_is_meant_for_it(house):
@@ -300,28 +310,36 @@ TURNS = {
 }
 
 
-@pytest.mark.parametrize("record", TURNS.values(), ids=TURNS)
-async def test_the_turn_of_a_dead_process_is_recovered_once(house, record):
-    session_id = put(house, record, backup=record | {"messages": [said("user", "old", 1)] * 9})
+async def test_the_turn_of_a_dead_process_is_recovered_once(house, subtests):
+    for n, record in enumerate(TURNS.values()):
+        backup = record | {"messages": [said("user", "old", 1)] * 9}
+        put(house, record | {"session_id": f"s{n}"}, backup=backup)
     for life in (1, 2):
         async with house.up() as client:
-            session = await client.session(session_id)
-            for name in ("active_stream_id", "pending_user_message", "pending_started_at"):
-                assert session[name] is None
-            assert session["updated_at"] == record["updated_at"]
-            before = [row for row in record["messages"] if row not in (EAGER, OF_TURN)]
-            rows = session["messages"]
-            assert rows[: len(before)] == before
-            expected = [("user", "lost?"), ("marker", "interrupted")]
-            assert contents(rows[len(before) :]) == expected
-            assert rows[len(before)]["timestamp"] == 500.5
-            attached = record.get("pending_attachments") or []
-            assert rows[len(before)].get("attachments", []) == attached
-            assert house.record(session_id)["messages"] == rows
-            if life == 2:
-                _, turn = await house.talk(session_id, "again")
-                assert turn.prompts[-2:] == ["lost?", "again"]
+            for n, (name, record) in enumerate(TURNS.items()):
+                with subtests.test(name, life=life):
+                    recovered(record, session := await client.session(f"s{n}"))
+                    assert house.record(f"s{n}")["messages"] == session["messages"]
+                    if life == 2:
+                        _, turn = await house.talk(f"s{n}", "again")
+                        assert turn.prompts[-2:] == ["lost?", "again"]
             await house.kill()
+
+
+def recovered(record, session):
+    """The prompt is there, of its own time, and says what became of its answer. Nobody has done
+    anything in the session.
+    """
+    for name in ("active_stream_id", "pending_user_message", "pending_started_at"):
+        assert session[name] is None
+    assert session["updated_at"] == record["updated_at"]
+    before = [row for row in record["messages"] if row not in (EAGER, OF_TURN)]
+    rows = session["messages"]
+    assert rows[: len(before)] == before
+    prompt, *_ = new = rows[len(before) :]
+    assert contents(new) == [("user", "lost?"), ("marker", "interrupted")]
+    assert prompt["timestamp"] == 500.5
+    assert prompt.get("attachments", []) == record["pending_attachments"]
 
 
 async def test_what_a_timer_or_a_hook_has_said_is_not_listed(house):
