@@ -27,7 +27,7 @@ from actors.session.messages import (
     Sweep,
     TitleOutcome,
 )
-from actors.session.notices import Notices
+from actors.session.notices import Notice, Notices
 from actors.session.record import is_session_id, load, summary
 from actors.session.refusals import SessionNotFound
 from actors.session.shared import Shared
@@ -204,7 +204,7 @@ async def open_greenroom(
 def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Kind, ...]:
     """Whom the others need to the last is named first."""
     return (
-        Kind("index", lambda _: _index_of(shared.store), capacity=1 << 16),
+        Kind("index", lambda _: _index_of(shared), capacity=1 << 16),
         Kind("session", lambda key: Session(key, shared), idle_after=IDLE_SECONDS),
         Kind("projects", lambda _: _projects_of(shared, root), idle_after=IDLE_SECONDS),
         Kind(
@@ -215,13 +215,16 @@ def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Ki
     )
 
 
-def _index_of(store: RecordStore) -> Index:
+def _index_of(shared: Shared) -> Index:
     index: Index
 
     async def sweep(session_id: str, name: str) -> object:
         return await index.context.refer("session", session_id).ask(Sweep(name))
 
-    index = Index(store, _row_of, sweep)
+    def rebuilt() -> None:
+        shared.notices.publish(Notice("", "list_rebuilt"))
+
+    index = Index(shared.store, _row_of, sweep, rebuilt)
     return index
 
 

@@ -84,7 +84,7 @@ def _sessions_changed(notices: Sequence[Notice | None], version: int) -> bytes:
     names = {None if note is None else note.session_id for note in notices}
     last = notices[-1]
     data["reason"] = "sessions_changed" if last is None else last.reason
-    if len(names) == 1 and last is not None:
+    if len(names) == 1 and last is not None and last.session_id:
         data["session_id"] = last.session_id
     return frame("sessions_changed", data)
 

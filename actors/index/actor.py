@@ -43,6 +43,7 @@ class Index(Actor):
 
     `row_of(session_id, data)` reads a record's row; it raises `Rejected` for a damaged one.
     `sweep(session_id, name)` has that session decide about what a crash left under a name.
+    `rebuilt` is called when rows that were read in the background are all there.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Index(Actor):
         store: RecordStore,
         row_of: Callable[[str, bytes], Row],
         sweep: Callable[[str, str], Awaitable[object]],
+        rebuilt: Callable[[], None],
     ) -> None:
         self._store = store
         self._row_of = row_of
         self._sweep = sweep
+        self._rebuilt = rebuilt
         self._rows: dict[str, Row] = {}
         self._told: set[str] = set()  # while files are being read: those who spoke for themselves
         self._reserved: set[str] = set()  # about to be pinned
@@ -118,6 +121,7 @@ class Index(Actor):
                 self._put([row for row in rows if row["session_id"] not in self._told])
                 self._reading = not complete
                 if complete:
+                    self._rebuilt()
                     self.context.start_soon(self._sweep_all, left_over(self._rows))
             case IndexWritten(error):
                 self._written(error)

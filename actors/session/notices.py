@@ -13,7 +13,9 @@ __all__ = ["Notice", "Notices"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`reason` is what happened, as in `session_rename`. `turn_id` names the turn that began."""
+    """`reason` is what happened, as in `session_rename`. `turn_id` names the turn that began. With
+    no `session_id` it is of all of them.
+    """
 
     session_id: str
     reason: str

@@ -48,7 +48,9 @@ async def nothing_to_sweep(session_id, name):
 async def open_index(disk):
     async with (
         open_record_store(HERE, disk=disk) as store,
-        open_system(Kind("index", lambda key: Index(store, row_of, nothing_to_sweep))) as system,
+        open_system(
+            Kind("index", lambda key: Index(store, row_of, nothing_to_sweep, lambda: None))
+        ) as system,
     ):
         yield Listed(system.ref("index", "main"), store)
 
