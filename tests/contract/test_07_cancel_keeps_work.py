@@ -3,7 +3,7 @@ no model sees, and no turn any more. A second cancel, or one that comes too late
 and tells nobody anything.
 """
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 import trio
@@ -187,7 +187,8 @@ async def test_a_cancel_that_crosses_completion_wins_or_changes_nothing(house, f
             async with trio.open_nursery() as nursery:
                 if first == "cancel":
                     nursery.start_soon(press)
-                await turn.finish()
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await turn.finish()  # a provider that is left cannot
                 if first == "finish":
                     nursery.start_soon(press)
             session = await client.session(session_id)
