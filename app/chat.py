@@ -26,6 +26,7 @@ from .asking import ask, ask_named, in_its_project
 from .bodies import BadRequest, StartBody, require
 from .body import read_body
 from .http_errors import json_response
+from .redaction import redacted
 from .sse import cursor_of, event_stream, frame, kept_alive
 from .workspace import checked_workspace
 
@@ -206,7 +207,7 @@ async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
     event_id = f"{stream_id}:{entry.seq}"
     if isinstance(entry.event, TurnDone | TurnCancelled | TurnFailed):
         # Not kept: it carries the whole session, as it is when it is read.
-        return frame(name, data | await _session_of(greenroom, stream_id), event_id)
+        return redacted(frame(name, data | await _session_of(greenroom, stream_id), event_id))
     entry.frame = frame(name, data, event_id)
     return entry.frame
 

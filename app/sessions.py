@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import trio
 from quart import Blueprint, Response, request
 
@@ -14,7 +15,8 @@ from . import views
 from .asking import ask_named, in_its_project, project_ids
 from .bodies import BadRequest
 from .export_html import html_of
-from .http_errors import json_response
+from .http_errors import json_body, json_response
+from .redaction import redacted
 
 __all__ = ["routes"]
 
@@ -78,7 +80,8 @@ def routes(greenroom: Greenroom) -> Blueprint:
             limit=_whole_number("msg_limit"),
             before=_whole_number("msg_before"),
         )
-        return json_response({"session": await in_its_project(greenroom, session)})
+        shown = {"session": await in_its_project(greenroom, session)}
+        return json_body(redacted(msgspec.json.encode(shown)))
 
     @page.get("/api/session/status")
     async def status() -> Response:
@@ -104,7 +107,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
             kind = "text/html; charset=utf-8"
         else:
             raise BadRequest("format must be json or html")
-        response = Response(data, content_type=kind)
+        response = Response(redacted(data), content_type=kind)
         name = f"hermes-{snapshot.record.session_id}.{form}"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response

@@ -71,6 +71,7 @@ PURE = (
     "app.agents.provider_errors",
     "app.bodies",
     "app.config",
+    "app.redaction",
     "app.views",
 )
 
