@@ -164,8 +164,8 @@ class ImportBody(msgspec.Struct):
     pinned: bool = False
 
 
-def import_of(body: bytes) -> CreateSession:
-    """The session in an exported file. Raises `BadRequest`."""
+def import_of(body: bytes) -> tuple[CreateSession, bool]:
+    """The session in an exported file, and whether it was pinned. Raises `BadRequest`."""
     try:
         raw = msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -189,9 +189,8 @@ def import_of(body: bytes) -> CreateSession:
         messages=tuple(given.messages),
         tool_calls=tuple(given.tool_calls),
         context_messages=tuple(given.context_messages),
-        pinned=given.pinned,
     )
-    return CreateSession(content, keep=True)
+    return CreateSession(content, keep=True), given.pinned
 
 
 def require(body: msgspec.Struct, *names: str) -> None:

@@ -1,5 +1,6 @@
 """Endpoints that change sessions."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ import trio
 from quart import Blueprint, Response
 
 from actors.greenroom import Greenroom
-from actors.index.messages import ListRows
+from actors.index.messages import ListRows, PinLimit
 from actors.projects.messages import MoveSession
 from actors.session.copies import branch_of, duplicate_of
 from actors.session.messages import (
@@ -68,7 +69,11 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.post("/api/session/import")
     async def import_session() -> Response:
-        snapshot = await create(greenroom, import_of(await read_bytes()))
+        command, pinned = import_of(await read_bytes())
+        snapshot = await create(greenroom, command)
+        if pinned:
+            with suppress(PinLimit):  # it is there all the same
+                snapshot = await greenroom.session(snapshot.record.session_id).ask(Pin(True))
         return await _whole(greenroom, snapshot, ok=True)
 
     @page.post("/api/session/duplicate")

@@ -37,11 +37,12 @@ def left_over(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
 
 def _continued(rows: Mapping[str, Row]) -> dict[str, int]:
     """Of each id that was left, how many messages are in the session that goes on from it."""
-    return {
-        str(row["parent_session_id"]): row.get("message_count") or 0
-        for row in rows.values()
-        if row.get("parent_session_id") and row.get("session_source") != "fork"
-    }
+    most: dict[str, int] = {}
+    for row in rows.values():
+        left = row.get("parent_session_id")
+        if left and row.get("session_source") != "fork":
+            most[str(left)] = max(most.get(str(left), 0), row.get("message_count") or 0)
+    return most
 
 
 def _is_left(row: Row, continued: Mapping[str, int]) -> bool:

@@ -38,7 +38,8 @@ def fresh_copy(record: Record, session_id: str, now: float) -> Record:
 
 def duplicate_of(record: Record) -> Record:
     title = _titled(record.title, " (copy)")
-    return msgspec.structs.replace(record, **_OF_ONE_SESSION, title=title, manual_title=True)
+    fields = {**_OF_ONE_SESSION, "title": title, "manual_title": True, "parent_session_id": None}
+    return msgspec.structs.replace(record, **fields)
 
 
 def branch_of(record: Record, keep: int | None, title: str | None) -> Record:

@@ -41,10 +41,11 @@ def _result(before: Record | None, event: Event) -> dict[str, Any]:
         case Cut():
             rows = 0 if before is None else len(before.messages)
             return {"removed": rows - event.keep, "text": event.text}
-        case Changed(fields) if before is not None and len(fields.get("waiting", ())) > len(
-            before.waiting
-        ):
-            return {"turn_id": fields["waiting"][-1]["id"], "waiting": True}
+        case Changed(fields) if before is not None:
+            if len(fields.get("waiting", ())) > len(before.waiting):
+                return {"turn_id": fields["waiting"][-1]["id"], "waiting": True}
+            if len(fields.get("background", ())) > len(before.background):
+                return {"turn_id": fields["background"][-1]["stream_id"]}
     return {}
 
 

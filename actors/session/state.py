@@ -317,7 +317,7 @@ def _cut(record: Record, event: Cut) -> Record:
         messages=messages,
         tool_calls=cards_before(record.tool_calls, event.keep),
         # The reference system, given this file, must not take the cut for a loss and mend it.
-        truncation_watermark=(time_of(messages[-1]) or 0.0) if messages else 0.0,
+        truncation_watermark=time_of(messages[-1]) if messages else 0.0,
         intentional_shrink_generation=event.generation,
         updated_at=event.at,
     )

@@ -61,7 +61,7 @@ async def test_a_turn_from_the_first_message_to_the_last_event(client, upstream)
     assert events[0].name == "context_status"
     assert text_of(events) == "It is noon."
     assert [event.name for event in events][-3:] == ["done", "title_status", "stream_end"]
-    done = events[-2].data
+    done = events[-3].data
     rows = [(row["role"], row["content"]) for row in done["session"]["messages"]]
     assert rows == [("user", "What time is it?"), ("assistant", "It is noon.")]
     assert done["usage"]["output_tokens"] == 3

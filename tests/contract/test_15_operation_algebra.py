@@ -203,6 +203,7 @@ async def test_an_import_is_always_a_new_session_with_all_that_was_said(house):
             session = await client.session(again)
             assert (session["messages"], session["tool_calls"]) == (rows, [card(1)])
             assert (session["title"], session["model"], session["pinned"]) == ("Mine", "m", True)
+            await house.post("/api/session/pin", session_id=again, pinned=False)
         plain = await client.session(await imported(house, [], title=None, tool_calls=None))
         assert (plain["title"], plain["messages"]) == ("Imported session", [])
         assert house.record(first) == before

@@ -39,6 +39,8 @@ async def test_a_key_whose_answer_was_lost_in_a_crash_is_not_done_twice(house):
         undo = await house.post("/api/session/undo", "u", session_id=session_id)
         branch = await house.post("/api/session/branch", "b", session_id=session_id)
         project = await house.post("/api/projects/create", "p", name="Work")
+        task = {"session_id": session_id, "prompt": "look it up"}
+        behind = await house.post("/api/background", "t", **task)
         start = await house.post("/api/chat/start", "s", session_id=session_id, message="more")
         await house.kill()
     for path in (house.data_dir / "answers").iterdir():
@@ -51,6 +53,8 @@ async def test_a_key_whose_answer_was_lost_in_a_crash_is_not_done_twice(house):
         assert again.json()["session_id"] == branch.json()["session_id"]
         again = await house.post("/api/projects/create", "p", name="Work")
         assert again.json()["project"] == project.json()["project"]
+        again = await house.post("/api/background", "t", **task)
+        assert again.json()["task_id"] == behind.json()["task_id"]
         again = await house.post("/api/chat/start", "s", session_id=session_id, message="more")
         assert again.json()["stream_id"] == start.json()["stream_id"]
         other = await house.post("/api/chat/start", "s", session_id=session_id, message="else")

@@ -353,17 +353,17 @@ async def test_what_a_timer_or_a_hook_has_said_is_not_listed(house):
 async def test_a_copy_of_a_continued_session_does_not_bring_its_snapshot_back(house):
     rows = era_m()["messages"]
     put(house, era_h(session_id="snap", pre_compression_snapshot=True, messages=rows[:4]))
-    put(house, era_h(session_id="next", parent_session_id="snap", messages=rows))
+    put(house, era_h(session_id="goes_on", parent_session_id="snap", messages=rows))
     for n in range(20):  # made there, so that they name a parent too; the disk gives any order
         put(house, era_h(session_id=f"copy{n}", parent_session_id="snap", messages=rows[:1]))
     async with house.up():
         for name in ("duplicate", "branch"):
-            made = (await house.post(f"/api/session/{name}", session_id="next")).json()
+            made = (await house.post(f"/api/session/{name}", session_id="goes_on")).json()
             copy = made.get("session", made)["session_id"]
             cut = await house.post("/api/session/truncate", session_id=copy, keep_count=1)
             assert cut.status_code == 200, cut.text
         listed = {row["session_id"] for row in await house.listed()}
-        assert "next" in listed
+        assert "goes_on" in listed
         assert "snap" not in listed
 
 
