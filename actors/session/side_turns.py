@@ -91,14 +91,7 @@ class SideTurns:
 
     async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
         session = self._ledger.context.ref
-        by_itself, failure = await turn.work(
-            self._shared.agent,
-            asked,
-            session,
-            every=self._shared.checkpoint_seconds,
-            shorten=_as_it_is,
-            clock=self._shared.clock,
-        )
+        by_itself, failure = await turn.work(self._shared, asked, session, _as_it_is)
         if by_itself:
             await session.send(SideTurnEnded(turn.turn_id, failure))
 

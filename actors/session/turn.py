@@ -8,12 +8,13 @@ import trio
 
 from actors import Ref
 
-from .agent import Agent, AgentError, AgentEvent, AgentTurn
+from .agent import AgentError, AgentEvent, AgentTurn
 from .answer import Answer
 from .entries import FeedEvent, Steered, TurnFailed, encode
 from .feeds import TurnFeed
 from .messages import Checkpoint, TurnOutput
 from .record import Row
+from .shared import Shared
 
 __all__ = ["RunningTurn", "failure_of"]
 
@@ -57,24 +58,17 @@ class RunningTurn:
         self._remarks.append((remark_id, text))
 
     async def work(
-        self,
-        agent: Agent,
-        turn: AgentTurn,
-        session: Ref,
-        *,
-        every: float,
-        shorten: Shorten,
-        clock: Callable[[], float],
+        self, shared: Shared, turn: AgentTurn, session: Ref, shorten: Shorten
     ) -> tuple[bool, Exception | None]:
-        """Run the agent. Tells the session what it emits, and reminds it every `every` seconds to
-        save itself. Returns whether it was left to end by itself, and how it failed.
+        """Run the agent. Tells the session what it emits, and reminds it now and then to save
+        itself. Returns whether it was left to end by itself, and how it failed.
         """
         failure: Exception | None = None
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._tick, session, every)
-                    failure = await self._answer(agent, turn, session, shorten, clock)
+                    nursery.start_soon(self._tick, session, shared.checkpoint_seconds)
+                    failure = await self._answer(shared, turn, session, shorten)
                     nursery.cancel_scope.cancel()
         except* Exception as errors:  # noqa: BLE001 - an agent that failed while it was cancelled
             failure = errors
@@ -83,13 +77,10 @@ class RunningTurn:
         return not self._scope.cancel_called, failure
 
     async def _answer(
-        self,
-        agent: Agent,
-        turn: AgentTurn,
-        session: Ref,
-        shorten: Shorten,
-        clock: Callable[[], float],
+        self, shared: Shared, turn: AgentTurn, session: Ref, shorten: Shorten
     ) -> Exception | None:
+        agent = shared.agent
+
         async def tell(event: FeedEvent) -> None:
             await session.send(TurnOutput(self.turn_id, event))
 
@@ -103,7 +94,7 @@ class RunningTurn:
             taken = []
             while self._remarks:
                 remark_id, text = self._remarks[0]
-                await tell(Steered(remark_id, text, clock()))
+                await tell(Steered(remark_id, text, shared.clock()))
                 self._remarks.popleft()
                 taken.append(text)
             return taken

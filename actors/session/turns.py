@@ -156,14 +156,8 @@ class Turns:
 
     async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
         session = self._ledger.context.ref
-        by_itself, failure = await turn.work(
-            self._shared.agent,
-            asked,
-            session,
-            every=self._shared.checkpoint_seconds,
-            shorten=self._shorten(turn.turn_id),
-            clock=self._shared.clock,
-        )
+        shorten = self._shorten(turn.turn_id)
+        by_itself, failure = await turn.work(self._shared, asked, session, shorten)
         if by_itself:
             await session.send(TurnReturned(turn.turn_id, failure))
 
