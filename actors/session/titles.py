@@ -16,6 +16,7 @@ __all__ = [
 ]
 
 LENGTH = 80
+MOST_WORDS = 12
 FALLBACK_LENGTH = 60
 FALLBACK_WORDS = 4
 FALLBACK_LEAST = 2
@@ -130,6 +131,8 @@ def tidied_title(said: str) -> str | None:
     title = " ".join(_PREFIX.sub("", line).split()).strip(_MARKUP)
     if not title or title.lower() in _ECHOES or not _is_sound(title):
         return None
+    if len(title.split()) > MOST_WORDS:
+        return None  # a small model that went on to answer
     return title[:LENGTH].strip()
 
 

@@ -177,6 +177,7 @@ async def test_a_new_title_is_made_when_it_is_asked_for(house):
         ("  «Tests»\nand more", "Tests"),
         ("x" * 300, "x" * 80),
         ("The user wants a title", None),
+        ("Boiling an egg is not only a skill but also an art, and it takes patience", None),
         ("Pong.", None),
         ("", None),
     ],
