@@ -10,8 +10,9 @@ from actors.session.events import Changed
 from actors.session.messages import CancelTurn, GetSession, Once, Rename, StartTurn, Steer
 from actors.session.operations import KEPT_SECONDS, MOST, answer_again, with_operation
 from actors.session.record import Record
-from actors.session.refusals import KeyReused
+from actors.session.refusals import KeyReused, TurnRunning
 from actors.stores import MemoryDisk
+from tests.session.conftest import DATA_DIR
 
 
 class Listener:
@@ -119,3 +120,21 @@ def test_a_key_is_kept_for_a_day_and_only_so_many():
     assert answer_again(later, Once("other", "print", Rename("x")), False) is None
     with pytest.raises(KeyReused):
         answer_again(later, Once("late", "another", Rename("x")), False)
+
+
+async def test_what_waits_goes_before_what_comes_also_if_the_journal_is_lost(open_room):
+    async with open_room(MemoryDisk(), Listener()) as room:
+        session = await room.new()
+        await session.ask(StartTurn("go"))
+        await session.ask(StartTurn("waiting", if_busy="queue"))
+        disk = room.disk.crash()
+    for info in list(disk.scan(DATA_DIR / "journal")):
+        disk.remove(DATA_DIR / "journal" / info.name)
+    agent = Listener()
+    async with open_room(disk, agent) as room:
+        with pytest.raises(TurnRunning):
+            await room.session().ask(StartTurn("a new one"))
+        agent.listen.set()
+        agent.finish.set()
+        record = await idle(room, room.session())
+        assert [text for role, text in said(record) if role == "user"] == ["go", "waiting"]
