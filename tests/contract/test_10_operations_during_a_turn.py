@@ -79,7 +79,7 @@ async def test_it_stops_the_turn_and_is_not_reverted(house, name):
         await turn.say("half")
         await house.shown(stream_id, "half")
         await apply(house, "streaming", session_id, path, body, stream_id)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await turn.closed.wait()
         events = await client.events(stream_id)
         assert [event.name for event in events].count("cancel") == 1

@@ -105,7 +105,7 @@ async def test_interrupt_keeps_what_was_shown_and_goes_on_with_the_new_message(h
         await turn.say("half")
         await house.shown(first, "half")
         second, following = await house.talk(session_id, "second", if_busy="interrupt")
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await turn.closed.wait()
         assert (await client.events(first))[-1].name == "cancel"
         await following.answer("two")
