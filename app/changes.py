@@ -250,6 +250,8 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def compress() -> Response:
         seen = greenroom.notices.last
         began = await _compress(greenroom)
+        if began.status_code != 200:
+            return began
         body = await read_body(bodies.CompressBody)
         session = greenroom.session(body.session_id or "")
         while (state := await session.ask(CompressionStatus())).status == "running":
@@ -259,7 +261,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
             return json_response(
                 {"error": state.text}, 409 if "please retry" in state.text else 400
             )
-        return await _compression(greenroom, session.key) if state.status == "done" else began
+        return await _compression(greenroom, session.key)
 
     return page
 

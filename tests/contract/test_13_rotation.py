@@ -51,6 +51,8 @@ async def test_on_request_the_session_goes_on_under_a_new_id_and_the_old_one_lea
             assert session["compression_anchor_summary"] == "They counted."
         assert [row["session_id"] for row in await house.listed()] == [new]
         _, turn = await house.talk(old, "third")
+        again = await house.post("/api/session/compress", session_id=old)
+        assert again.status_code == 409, "not while a turn runs, whatever was done before"
         assert turn.prompts[0].endswith("They counted.")
         assert turn.prompts[-1] == "third"
         assert "first" not in turn.prompts
