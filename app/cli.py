@@ -112,6 +112,13 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How often the record of a running turn is saved, if a tool call was completed.",
 )
 @click.option(
+    "--page-dir",
+    type=click.Path(path_type=Path),
+    envvar="GREENROOM_PAGE_DIR",
+    metavar="DIR",
+    help="Serve another page: a directory with its index.html and what that loads from static/.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -130,6 +137,7 @@ def greenroom(
     titles: str,
     context_tokens: int | None,
     checkpoint_seconds: float,
+    page_dir: Path | None,
     log_level: str,
 ) -> int:
     config = make_config(
@@ -144,6 +152,7 @@ def greenroom(
         titles=titles,
         context_tokens=context_tokens,
         checkpoint_seconds=checkpoint_seconds,
+        page_dir=page_dir,
         local_installed=local_extra_installed(),
     )
     return _run(config)

@@ -50,6 +50,7 @@ class Config:
     titles: str = "model"
     context_tokens: int | None = None
     checkpoint_seconds: float = 15.0
+    page_dir: Path | None = None
 
 
 def make_config(
@@ -65,6 +66,7 @@ def make_config(
     titles: str = "model",
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
+    page_dir: Path | None = None,
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -83,6 +85,7 @@ def make_config(
         titles=_one_of("kind of titles", titles, TITLES),
         context_tokens=_checked_context(context_tokens),
         checkpoint_seconds=_checked_checkpoint(checkpoint_seconds),
+        page_dir=_checked_page(page_dir),
     )
 
 
@@ -154,6 +157,15 @@ def _checked_checkpoint(seconds: float) -> float:
     if not 0.1 <= seconds <= 3600:
         raise ConfigError(f"checkpoints every {seconds:g} s: choose between 0.1 and 3600")
     return seconds
+
+
+def _checked_page(directory: Path | None) -> Path | None:
+    if directory is None:
+        return None
+    directory = directory.expanduser().absolute()
+    if not (directory / "index.html").is_file():
+        raise ConfigError(f"there is no index.html in {str(directory)!r}")
+    return directory
 
 
 def _checked_base_url(base_url: str | None) -> str | None:

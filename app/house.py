@@ -11,6 +11,7 @@ from actors.greenroom import open_greenroom
 from .agents import open_agent
 from .config import Config
 from .idempotency import open_answers
+from .page import OUR_PAGE
 from .run import House
 from .web import create_app
 
@@ -37,5 +38,11 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
         def agent_status() -> dict[str, Any]:
             return {"agent": opened.name, "model": opened.model, **opened.status()}
 
-        app = create_app(greenroom, answers, stopping=stopping, agent_status=agent_status)
+        app = create_app(
+            greenroom,
+            answers,
+            stopping=stopping,
+            agent_status=agent_status,
+            page_dir=config.page_dir or OUR_PAGE,
+        )
         yield House(app, greenroom.settle, agent_status)

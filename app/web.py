@@ -3,15 +3,16 @@
 import gzip
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import trio
-from quart import Response, request, send_from_directory
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.greenroom import Greenroom
 
-from . import __version__, changes, chat, projects, quiet, sessions, side_streams
+from . import __version__, changes, chat, page, projects, quiet, sessions, side_streams
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
@@ -36,12 +37,13 @@ def create_app(
     *,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
+    page_dir: Path = page.OUR_PAGE,
 ) -> QuartTrio:
-    """The app of one greenroom. Open streams end when `stopping` is set.
+    """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
 
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
     """
-    app = QuartTrio(__name__, static_folder="static", static_url_path="/static")
+    app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     register_errors(app)
@@ -53,16 +55,11 @@ def create_app(
         chat.routes(greenroom),
         side_streams.routes(greenroom, stopping),
         quiet.routes(agent_status),
+        page.routes(page_dir, MAX_BODY),
     ):
         app.register_blueprint(blueprint)
     register_idempotency(app, answers)
     started_at = time.time()
-
-    @app.get("/")
-    @app.get("/index.html")
-    @app.get("/session/<path:_>")
-    async def page(_: str = "") -> Response:
-        return await send_from_directory(app.static_folder or "static", "index.html")
 
     @app.get("/health")
     async def health() -> Response:

@@ -265,3 +265,33 @@ async def test_a_busy_session_gives_the_words_by_which_the_client_queues(house):
         await turn.answer("done")
         await client.events(stream_id)
         assert (await house.start(session_id, "second")).status_code == 200
+
+
+async def test_its_own_page_is_served_with_its_marks_filled_in(house, tmp_path):
+    page = tmp_path / "page"
+    (page / "deep").mkdir(parents=True)
+    (page / "index.html").write_text(
+        "<p>__WEBUI_VERSION__ __MAX_UPLOAD_BYTES__ __CSRF_TOKEN_JSON__"
+    )
+    (page / "sw.js").write_text("const v = '__WEBUI_VERSION__';")
+    (page / "ui.js").write_text("unchanged __WEBUI_VERSION__")
+    (page / "deep" / "a.css").write_text("p {}")
+    (page / "manifest.json").write_text("{}")
+    (tmp_path / "secret").write_text("secret")
+    async with house.up(PAGE_DIR=str(page)) as client:
+        version = (await client.get("/api/settings"))["webui_version"]
+        for path in ("/", "/index.html", "/session/abc"):
+            answer = await client.http.get(path)
+            assert answer.text == f'<p>{version} {20 * 1024 * 1024} ""'
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert (await client.http.get("/sw.js")).text == f"const v = '{version}';"
+        asset = await client.http.get("/session/static/ui.js?v=1")
+        assert asset.text == "unchanged __WEBUI_VERSION__"
+        assert "immutable" in asset.headers["Cache-Control"]
+        assert (await client.http.get("/static/ui.js")).headers["Cache-Control"] == "max-age=300"
+        assert (await client.http.get("/static/deep/a.css")).status_code == 200
+        assert (await client.http.get("/manifest.json")).status_code == 200
+        for path in ("/favicon.ico", "/static/none.js", "/static/..%2Fsecret", "/static/../secret"):
+            answer = await client.http.get(path)
+            assert answer.status_code == 404, path
+            assert answer.json() == {"error": "not found"}

@@ -1,0 +1,63 @@
+"""The page: ours, or that of another client which speaks the same words."""
+
+from pathlib import Path
+
+import trio
+from quart import Blueprint, Response, abort, request, send_from_directory
+
+from . import __version__
+
+__all__ = ["OUR_PAGE", "routes"]
+
+OUR_PAGE = Path(__file__).parent / "static"
+
+FOR_EVER = "public, max-age=31536000, immutable"  # what is asked for by version never changes
+A_WHILE = "max-age=300"
+KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+
+def routes(directory: Path, max_body: int) -> Blueprint:
+    """Files of `directory`, which holds an `index.html`. In it, and in `sw.js`, the marks
+    `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__` and `__CSRF_TOKEN_JSON__` are filled in.
+    """
+    page = Blueprint("page", __name__)
+    marks = {
+        "__WEBUI_VERSION__": __version__,
+        "__MAX_UPLOAD_BYTES__": str(max_body),
+        "__CSRF_TOKEN_JSON__": '""',
+    }
+
+    async def filled_in(name: str) -> Response:
+        path = trio.Path(directory) / name
+        if not await path.is_file():
+            abort(404)
+        text = await path.read_text(encoding="utf-8")
+        for mark, value in marks.items():
+            text = text.replace(mark, value)
+        response = Response(text, content_type=KINDS[path.suffix])
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @page.get("/")
+    @page.get("/index.html")
+    @page.get("/session/<path:_>")
+    async def index(_: str = "") -> Response:
+        return await filled_in("index.html")
+
+    @page.get("/sw.js")
+    async def service_worker() -> Response:
+        return await filled_in("sw.js")
+
+    @page.get("/static/<path:name>")
+    @page.get("/session/static/<path:name>")
+    async def static(name: str) -> Response:
+        response = await send_from_directory(directory, name)
+        response.headers["Cache-Control"] = FOR_EVER if "v" in request.args else A_WHILE
+        return response
+
+    @page.get("/<any('manifest.json', 'manifest.webmanifest', 'favicon.ico'):name>")
+    @page.get("/session/<any('manifest.json', 'manifest.webmanifest'):name>")
+    async def beside_the_page(name: str) -> Response:
+        return await send_from_directory(directory, name)
+
+    return page
