@@ -186,3 +186,45 @@ async def test_a_branch_a_copy_and_an_export_of_a_running_session_hold_what_is_s
         await turn.answer("two")
         assert (await client.events(stream_id))[-1].name == "stream_end"
         assert contents(await house.rows(session_id))[-1] == ("assistant", "two")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_what_only_reads_or_begins_something_new_works_in_every_phase(house, phase):
+    first = [("user", "first"), ("assistant", "one")]
+    async with house.up():
+        session_id = await first_exchange(house)
+        project = (await house.post("/api/projects/create", name="Work")).json()["project"]
+        if phase == "recovering":
+            await house.talk(session_id, "second")
+        stream_id = await in_phase(house, phase, session_id)
+        if phase in ("recovering", "passivated"):
+            await house.kill()
+        else:
+            await read_and_begin(house, phase, session_id, project["project_id"], stream_id, first)
+    if phase in ("recovering", "passivated"):
+        async with house.up():
+            await read_and_begin(house, phase, session_id, project["project_id"], None, first)
+
+
+async def read_and_begin(house, phase, session_id, project_id, stream_id, first):
+    client = house.client
+    move = {"project_id": project_id}
+    moved = await apply(house, phase, session_id, "/api/session/move", move, stream_id)
+    assert moved["session"]["project_id"] == project_id
+    branch = await house.post("/api/session/branch", session_id=session_id, keep_count=2)
+    assert contents(await house.rows(branch.json()["session_id"])) == first
+    copy = await house.post("/api/session/duplicate", session_id=session_id)
+    assert contents(copy.json()["session"]["messages"])[:2] == first
+    for form in ("json", "html"):
+        export = await client.http.get(
+            "/api/session/export", params={"session_id": session_id, "format": form}
+        )
+        assert (export.status_code, "first" in export.text) == (200, True)
+    found = await client.get("/api/sessions/search", q="first")
+    assert session_id in {row["session_id"] for row in found["sessions"]}
+    assert (await client.get("/api/session/draft", session_id=session_id))["ok"] is True
+    assert (await client.get("/api/session/status", session_id=session_id))["title"]
+    task = await house.post("/api/background", session_id=session_id, prompt="look it up")
+    assert (await house.upstream.next_turn()).prompts[-1] == "look it up"
+    assert await client.cancel(task.json()["stream_id"]) is True
+    assert (await client.session(session_id))["project_id"] == project_id

@@ -241,3 +241,26 @@ async def test_undo_and_clear_after_a_compression_leave_nothing_of_it_behind(hou
         assert (await client.session(old))["session_id"] == new
         _, turn = await house.talk(old, "anew")
         assert turn.prompts == ["anew"]
+
+
+async def test_a_delete_of_the_old_id_that_crosses_a_rotation_leaves_nothing(house):
+    async with house.up() as client:
+        old = await two_turns(house)
+        await house.post("/api/session/compress/start", session_id=old)
+        summary = await house.upstream.next_turn()
+        answers = []
+
+        async def delete():
+            answers.append(await house.post("/api/session/delete", session_id=old))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(summary.answer, "They counted.")
+            nursery.start_soon(delete)
+        assert answers[0].status_code == 200
+        assert (await client.http.get(f"/api/session?session_id={old}")).status_code == 404
+        assert await house.listed() == []
+        await house.kill()
+    async with house.up() as client:
+        assert (await client.http.get(f"/api/session?session_id={old}")).status_code == 404
+        assert await house.listed() == []
+        assert [name for name in house.files() if not name.startswith("_")] == []
