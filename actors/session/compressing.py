@@ -25,7 +25,6 @@ from .messages import (
 from .record import Compression, Row
 from .refusals import NotCompressible, StorageFailed, TurnRunning
 from .shared import Shared
-from .transcript import model_input
 
 __all__ = ["Compressing"]
 
@@ -132,16 +131,8 @@ class Compressing:
     # -- both -------------------------------------------------------------------------------
 
     async def _summarise(self, plan: CompressionPlan) -> str:
-        record, agent = self._ledger.present, self._shared.side_agent
-        assert agent is not None
-        said = await consult(
-            agent,
-            "summary",
-            model_input(summary_request(plan)),
-            session_id=record.session_id,
-            model=record.model or self._shared.default_model,
-            seconds=SUMMARY_SECONDS,
-        )
+        record, request = self._ledger.present, summary_request(plan)
+        said = await consult(self._shared, record, "summary", request, SUMMARY_SECONDS)
         if not said.strip():
             raise NotCompressible("the model answered nothing")
         return said.strip()

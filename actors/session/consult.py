@@ -5,8 +5,10 @@ from contextlib import suppress
 
 import trio
 
-from .agent import Agent, AgentEvent, AgentTurn, Purpose, TextDelta
-from .record import Row
+from .agent import AgentEvent, AgentTurn, Purpose, TextDelta
+from .record import Record, Row
+from .shared import Shared
+from .transcript import model_input
 
 __all__ = ["consult"]
 
@@ -18,17 +20,13 @@ class _Enough(Exception):
 
 
 async def consult(
-    agent: Agent,
-    purpose: Purpose,
-    messages: Sequence[Row],
-    *,
-    session_id: str,
-    model: str | None,
-    seconds: float,
+    shared: Shared, record: Record, purpose: Purpose, request: Sequence[Row], seconds: float
 ) -> str:
-    """What the agent says, all of it. Raises what the agent raises, and `TimeoutError` if it takes
+    """What the side agent says, all of it. Raises what it raises, and `TimeoutError` if it takes
     longer than `seconds`.
     """
+    agent = shared.side_agent
+    assert agent is not None
     said: list[str] = []
 
     async def emit(event: AgentEvent) -> None:
@@ -38,7 +36,8 @@ async def consult(
             if sum(map(len, said)) > MOST_CHARACTERS:
                 raise _Enough
 
-    turn = AgentTurn(session_id, "", messages, model, purpose)
+    model = record.model or shared.default_model
+    turn = AgentTurn(record.session_id, "", model_input(request), model, purpose)
     with trio.move_on_after(seconds) as scope:
         with suppress(_Enough):
             await agent(turn, emit)

@@ -186,8 +186,7 @@ class Feeds:
             await feed.wait_shown()
         entries = await self.stored(turn_id, 0)
         if feed is None:
-            first = entries[0].event if entries else None
-            named = first.session_id if isinstance(first, TurnBegan) else session_id
+            named = _named(entries) or session_id
             feed = TurnFeed(turn_id, named, self._journal, lambda _: None, last=len(entries))
         return feed, entries
 
@@ -199,8 +198,7 @@ class Feeds:
         if not entries:
             self.open(turn_id, session_id, on_failure)
             return
-        name = entries[0].event
-        named = name.session_id if isinstance(name, TurnBegan) else session_id
+        named = _named(entries) or session_id
         feed = TurnFeed(turn_id, named, self._journal, on_failure, last=len(entries))
         self._live[turn_id] = feed
 
@@ -251,9 +249,7 @@ class Feeds:
         feed = self._live.get(turn_id)
         if feed is not None:
             return feed.session_id
-        entries = await self.stored(turn_id, 0)
-        first = entries[0].event if entries else None
-        return first.session_id if isinstance(first, TurnBegan) else None
+        return _named(await self.stored(turn_id, 0))
 
     def is_unsettled(self, turn_id: str) -> bool:
         """It has begun, has not ended, and does not run."""
@@ -269,3 +265,9 @@ class Feeds:
         """Until no feed is open but those `waiting`."""
         while any(not feed.closed and not waiting(feed) for feed in self._live.values()):
             await self._ended.park()
+
+
+def _named(entries: Sequence[Entry]) -> str | None:
+    """The session of a feed, as its first entry names it."""
+    first = entries[0].event if entries else None
+    return first.session_id if isinstance(first, TurnBegan) else None

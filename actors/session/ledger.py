@@ -28,7 +28,7 @@ from .refusals import SessionNotFound, StorageFailed
 from .shared import Shared
 from .state import decide, evolve
 
-__all__ = ["Ledger", "storage_failed"]
+__all__ = ["Ledger"]
 
 # What others are told of a change, where its name alone does not say it.
 REASONS: dict[type, str] = {
@@ -98,7 +98,7 @@ class Ledger:
         try:
             stamp = await self._shared.store.save(self.key, dump(record))
         except StoreError as error:
-            raise storage_failed(error) from error
+            raise _storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = record, True, False
         if isinstance(event, Checkpointed):
             return
@@ -119,11 +119,10 @@ class Ledger:
         turn_id: str | None = None,
         at: float = 0.0,
         source: str = "",
-        successor: str | None = None,
     ) -> None:
         """Let whoever listens know."""
         count = 0 if self.record is None else len(self.record.messages)
-        notice = Notice(of or self.key, reason, count, turn_id, at, source, successor)
+        notice = Notice(of or self.key, reason, count, turn_id, at, source)
         self._shared.notices.publish(notice)
 
     @property
@@ -139,7 +138,7 @@ class Ledger:
         except RecordNotFound:
             return None
         except StoreError as error:
-            raise storage_failed(error) from error
+            raise _storage_failed(error) from error
 
     async def leads_nowhere(self, continuation: str) -> bool:
         """This id was left, and what it leads to may have been deleted; then so is this."""
@@ -149,7 +148,7 @@ class Ledger:
             await self._remove(self.key)
             return True
         except StoreError as error:
-            raise storage_failed(error) from error
+            raise _storage_failed(error) from error
         return False
 
     async def rotate(self, compression: Compression) -> None:
@@ -169,12 +168,12 @@ class Ledger:
                     await store.delete(changed.session_id)
                 raise
         except StoreError as error:
-            raise storage_failed(error) from error
+            raise _storage_failed(error) from error
         self.context.rotate(changed.session_id)
         self.record, self.key = changed, changed.session_id
         await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
         await self._index.send(RowChanged({**summary(alias), STAMP: left}))
-        self.tell("session_compressed", of=alias.session_id, successor=self.key)
+        self.tell("session_compressed", of=alias.session_id)
 
     async def _free_id(self) -> str:
         """One that no record has."""
@@ -193,7 +192,7 @@ class Ledger:
         try:
             await self._remove(self.key)
         except StoreError as error:
-            raise storage_failed(error) from error
+            raise _storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
         self.tell("session_delete")
         with suppress(StoreError):
@@ -217,7 +216,7 @@ class Ledger:
         await self._index.send(RowRemoved(name))
 
 
-def storage_failed(error: StoreError) -> StorageFailed:
+def _storage_failed(error: StoreError) -> StorageFailed:
     return StorageFailed(str(error), isinstance(error, StoreFull))
 
 

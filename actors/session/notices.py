@@ -23,7 +23,6 @@ class Notice:
     turn_id: str | None = None
     at: float = 0.0
     source: str = ""
-    successor: str | None = None  # the id under which the session goes on
 
 
 class Notices:

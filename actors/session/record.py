@@ -17,6 +17,7 @@ __all__ = [
     "is_session_id",
     "load",
     "summary",
+    "time_of",
 ]
 
 Row = dict[str, Any]
@@ -221,6 +222,12 @@ def summary(record: Record) -> Row:
     return row
 
 
+def time_of(row: Row) -> float | None:
+    """When it was said, in epoch seconds; older rows have it under another name."""
+    stamp = row.get("timestamp", row.get("_ts"))
+    return float(stamp) if isinstance(stamp, int | float) else None
+
+
 def alias_of(record: Record, continuation: str) -> Record:
     """What stays under an id that was left: who asks here is sent on. It holds nothing that was
     said; the record it points at has that.
@@ -243,8 +250,6 @@ def _last_message_at(record: Record) -> float:
         return record.pending_started_at
     for message in reversed(record.messages):
         if message.get("role") != "tool":
-            stamp = message.get("timestamp", message.get("_ts"))
-            if isinstance(stamp, int | float):
-                return float(stamp)
-            break
+            at = time_of(message)
+            return record.updated_at if at is None else at
     return record.updated_at

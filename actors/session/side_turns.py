@@ -17,7 +17,7 @@ from .record import Row
 from .refusals import BlankMessage, SessionBusy, StorageFailed, TurnRunning
 from .shared import Shared
 from .turn import RunningTurn, failure_of
-from .turns import STOP_SECONDS, model_sees, open_feed
+from .turns import STOP_SECONDS, agent_turn, open_feed
 
 __all__ = ["SideTurns"]
 
@@ -72,12 +72,7 @@ class SideTurns:
             raise
         await feed.wait_shown()
         turn = self._turns[turn_id] = RunningTurn(turn_id, feed, self._shared.clock())
-        asked = AgentTurn(
-            session_id=record.session_id,
-            turn_id=turn_id,
-            messages=model_sees(record, turn_id, command.prompt),
-            model=record.model or self._shared.default_model,
-        )
+        asked = agent_turn(self._shared, record, turn_id, command.prompt)
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(turn_id, record)
 

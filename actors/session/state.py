@@ -46,7 +46,7 @@ from .messages import (
     Truncate,
     UpdateSession,
 )
-from .record import Record, Row
+from .record import Record, Row, time_of
 from .refusals import (
     BlankMessage,
     NothingToRemove,
@@ -63,7 +63,6 @@ from .transcript import (
     last_user_row,
     revision,
     text_of,
-    time_of,
     title_from,
     user_row,
 )

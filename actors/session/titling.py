@@ -13,7 +13,6 @@ from .messages import SetTitle, TitleOutcome
 from .record import Record
 from .shared import Shared
 from .titles import exchange_of, fallback_title, is_automatic, tidied_title, title_request
-from .transcript import model_input
 
 __all__ = ["Titling", "ask_for_title"]
 
@@ -90,18 +89,11 @@ def _subject(record: Record, latest: bool) -> object:
 
 async def ask_for_title(shared: Shared, record: Record, *, latest: bool = False) -> str:
     """What the model says; nothing if there is none, or if it cannot."""
-    agent = shared.side_agent
-    if agent is None or not shared.model_titles:
+    if shared.side_agent is None or not shared.model_titles:
         return ""
     try:
-        return await consult(
-            agent,
-            "title",
-            model_input(title_request(record, latest=latest)),
-            session_id=record.session_id,
-            model=record.model or shared.default_model,
-            seconds=TITLE_SECONDS,
-        )
+        request = title_request(record, latest=latest)
+        return await consult(shared, record, "title", request, TITLE_SECONDS)
     except Exception as error:  # noqa: BLE001 - the door: providers raise anything
         log.info("%s: the model made no title: %r", record.session_id, error)
         return ""

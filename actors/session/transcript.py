@@ -17,7 +17,6 @@ __all__ = [
     "model_input",
     "revision",
     "text_of",
-    "time_of",
     "title_from",
     "user_row",
 ]
@@ -98,12 +97,6 @@ def cards_before(cards: Iterable[Row], keep: int) -> tuple[Row, ...]:
     """The tool cards of the first `keep` rows. One that points nowhere stays."""
     places = ((card, card.get("assistant_msg_idx")) for card in cards)
     return tuple(card for card, at in places if not isinstance(at, int) or at < keep)
-
-
-def time_of(row: Mapping[str, Any]) -> float | None:
-    """When it was said, in epoch seconds; older rows have it under another name."""
-    stamp = row.get("timestamp", row.get("_ts"))
-    return float(stamp) if isinstance(stamp, int | float) else None
 
 
 def text_of(content: object) -> str:

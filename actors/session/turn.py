@@ -39,14 +39,13 @@ None if it stays as it is."""
 class RunningTurn:
     """A generation: whatever carries another turn's id is dropped by the session.
 
-    A turn beside the conversation is one too, with `prompt` its question and no place in it.
+    A turn beside the conversation is one too, with no place in it.
     """
 
-    def __init__(self, turn_id: str, feed: TurnFeed, started_at: float, prompt: str = "") -> None:
+    def __init__(self, turn_id: str, feed: TurnFeed, started_at: float) -> None:
         self.turn_id = turn_id
         self.feed = feed
         self.started_at = started_at
-        self.prompt = prompt
         self.answer = Answer()
         self.checkpointed = 0  # tool calls completed at the last checkpoint
         self._remarks: deque[tuple[str, str]] = deque()

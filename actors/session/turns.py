@@ -45,7 +45,7 @@ from .transcript import (
 )
 from .turn import RunningTurn, Shorten, failure_of
 
-__all__ = ["Turns", "model_sees", "open_feed"]
+__all__ = ["Turns", "agent_turn", "model_sees", "open_feed"]
 
 log = logging.getLogger("actors.session")
 
@@ -137,12 +137,7 @@ class Turns:
         self._run(turn)
         self._ledger.tell("turn_started", turn_id=event.turn_id, at=event.at, source=event.source)
         record = self._ledger.present
-        asked = AgentTurn(
-            session_id=record.session_id,
-            turn_id=event.turn_id,
-            messages=model_sees(record, event.turn_id),
-            model=record.model or self._shared.default_model,
-        )
+        asked = agent_turn(self._shared, record, event.turn_id)
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(event.turn_id, record)
 
@@ -395,6 +390,14 @@ def _unwritable(ledger: Ledger, turn_id: str) -> Callable[[BaseException], None]
             ref.tell(TurnUnwritable(turn_id, error))
 
     return tell
+
+
+def agent_turn(
+    shared: Shared, record: Record, turn_id: str, prompt: str | None = None
+) -> AgentTurn:
+    """What the agent is asked: to answer the pending prompt, or one beside the conversation."""
+    model = record.model or shared.default_model
+    return AgentTurn(record.session_id, turn_id, model_sees(record, turn_id, prompt), model)
 
 
 def model_sees(record: Record, turn_id: str, prompt: str | None = None) -> Sequence[Row]:

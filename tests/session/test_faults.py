@@ -106,16 +106,20 @@ async def test_a_disk_that_is_full_at_the_end_of_an_answer_keeps_it_in_memory(
         assert (await after.record()).messages == rows
 
 
+async def whole_turn(room, prompt, acknowledged):
+    turn_id, agent = await room.start(prompt)
+    acknowledged.append(prompt)
+    await agent.say(f"answer {prompt}")
+    agent.finish()
+    await room.events(turn_id)
+
+
 async def scenario(room):
     """What a user does, and what was acknowledged."""
     acknowledged = []
     session = await room.new()
     for prompt in ("one", "two"):
-        turn_id, agent = await room.start(prompt)
-        acknowledged.append(prompt)
-        await agent.say(f"answer {prompt}")
-        agent.finish()
-        await room.events(turn_id)
+        await whole_turn(room, prompt, acknowledged)
     await session.ask(Rename("Mine"))
     acknowledged.append("renamed")
     removed = await session.ask(RemoveLastTurn())
@@ -166,11 +170,7 @@ async def test_after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_t
         async with open_room(FaultyDisk(memory, fail)) as room:
             session = await room.new()
             for prompt in ("one", "two"):
-                turn_id, agent = await room.start(prompt)
-                acknowledged.append(prompt)
-                await agent.say(f"answer {prompt}")
-                agent.finish()
-                await room.events(turn_id)
+                await whole_turn(room, prompt, acknowledged)
             await session.ask(RemoveLastTurn())
             acknowledged.append("undone")
         if not cut:
