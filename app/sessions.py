@@ -123,6 +123,13 @@ def routes(greenroom: Greenroom) -> Blueprint:
             parent = rows.get(parent, {}).get("parent_session_id")
         return json_response({"ok": True, "session_id": record.session_id, "lineage": ids})
 
+    @page.get("/api/session/resolve")
+    async def resolve() -> Response:
+        """Where an id leads that a session was known by."""
+        asked = request.args.get("session_id", "")
+        record = (await ask_named(greenroom)).record
+        return json_response({"session_id": record.session_id, "asked_for": asked})
+
     return page
 
 
