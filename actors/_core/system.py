@@ -156,6 +156,8 @@ async def _shielded_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
     """Where the actors live. Cancelling the block reaches its body, not them: they are to end in
     order, and by the deadline.
     """
+    # From here to `started` nothing yields: cancelled before it, nobody would ever end this task.
+    await trio.lowlevel.checkpoint_if_cancelled()
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             task_status.started(nursery)

@@ -74,6 +74,14 @@ async def test_a_cancelled_block_still_lets_actors_end_in_order(diary):
     assert diary.of("a") == ["start", 1, "stop"]
 
 
+async def test_who_is_cancelled_before_the_block_begins_does_not_wait_for_ever(autojump_clock):
+    with trio.fail_after(1), trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_system():
+            raise AssertionError("it was cancelled")
+    assert scope.cancelled_caught
+
+
 async def test_several_systems_in_one_process_know_nothing_of_each_other(diary):
     async with open_players(diary) as one, open_players(diary) as two:
         await one.ref("player", "a").ask(Say("one"))
