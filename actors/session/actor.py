@@ -1,6 +1,7 @@
 """The session's owner: nobody else changes the record."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -120,6 +121,11 @@ class Session(Actor):
         await self._turns.recover(record)
         await self._side.recover(record.session_id)
         await self._turns.start_waiting()
+
+    async def on_stop(self) -> None:
+        if self._ledger.unsaved:
+            with suppress(StorageFailed):  # the last chance
+                await self._ledger.save_again()
 
     async def receive(self, message: Message[Any]) -> object:
         ledger = self._ledger

@@ -3,6 +3,8 @@
 from contextlib import suppress
 from typing import Any
 
+import trio
+
 from actors import Context, Message
 from actors.index.messages import STAMP, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, StoreError, StoreFull
@@ -13,6 +15,7 @@ from .messages import (
     Assign,
     Clear,
     CreateSession,
+    LookAgain,
     Once,
     Pin,
     RemoveLastTurn,
@@ -29,6 +32,8 @@ from .shared import Shared
 from .state import decide, evolve
 
 __all__ = ["Ledger"]
+
+LOOK_AGAIN_SECONDS = 2.0
 
 # What others are told of a change, where its name alone does not say it.
 REASONS: dict[type, str] = {
@@ -54,12 +59,13 @@ class Ledger:
         self.key = key
         self.record: Record | None = None
         self.on_disk = False
-        self.unsaved = False  # memory is ahead of the disk: a turn ended and found no room
+        self.unsaved = False  # the disk may say something else than memory, which counts
         self.running = False  # a turn is alive
         self.message: Message[Any] | None = None
         self.once: Once | None = None
         self.context: Context  # from the actor's start on
         self._shared = shared
+        self._reminded = False
 
     @property
     def present(self) -> Record:
@@ -98,6 +104,7 @@ class Ledger:
         try:
             stamp = await self._shared.store.save(self.key, dump(record))
         except StoreError as error:
+            self._doubt()
             raise _storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = record, True, False
         if isinstance(event, Checkpointed):
@@ -106,10 +113,31 @@ class Ledger:
         if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
             self.tell(REASONS.get(type(self.message), "session_updated"))
 
+    def _doubt(self) -> None:
+        """A write has failed, and the disk may hold what was refused: see `RecordStore`. Have it
+        say again what memory says; until then this actor stays.
+        """
+        self.unsaved = True
+        if not self._reminded:
+            self._reminded = True
+            self.context.start_soon(self._remind)
+
+    async def _remind(self) -> None:
+        await trio.sleep(LOOK_AGAIN_SECONDS)
+        self._reminded = False
+        await self.context.ref.send(LookAgain())
+
     async def save_again(self) -> None:
-        """Bring the disk up to what memory holds. Raises `StorageFailed`."""
-        assert self.record is not None
-        await self.commit(Changed({}, None))
+        """Have the disk say what memory says. Raises `StorageFailed`."""
+        if self.record is not None and self.on_disk:
+            await self.commit(Changed({}, None))
+            return
+        try:
+            await self._remove(self.key)
+        except StoreError as error:
+            self._doubt()
+            raise _storage_failed(error) from error
+        self.unsaved = False
 
     def tell(
         self,
@@ -161,12 +189,7 @@ class Ledger:
             assert changed is not None
             alias = alias_of(record, changed.session_id)
             stamp = await store.save(changed.session_id, dump(changed))
-            try:
-                left = await store.save(self.key, dump(alias))
-            except StoreError:
-                with suppress(StoreError):
-                    await store.delete(changed.session_id)
-                raise
+            left = await self._leave(alias)
         except StoreError as error:
             raise _storage_failed(error) from error
         self.context.rotate(changed.session_id)
@@ -174,6 +197,20 @@ class Ledger:
         await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
         await self._index.send(RowChanged({**summary(alias), STAMP: left}))
         self.tell("session_compressed", of=alias.session_id)
+
+    async def _leave(self, alias: Record) -> str:
+        """Make a pointer of the old record. If that fails it may be one all the same, so what it
+        leads to goes only when the old one is back.
+        """
+        store = self._shared.store
+        try:
+            return await store.save(self.key, dump(alias))
+        except StoreError:
+            self._doubt()
+            with suppress(StoreError):
+                await store.save(self.key, dump(self.present))
+                await store.delete(str(alias.continuation_session_id))
+            raise
 
     async def _free_id(self) -> str:
         """One that no record has."""
@@ -192,6 +229,7 @@ class Ledger:
         try:
             await self._remove(self.key)
         except StoreError as error:
+            self._doubt()
             raise _storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
         self.tell("session_delete")

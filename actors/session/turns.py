@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
-import trio
 
 from actors import MailboxFull
 
@@ -50,7 +49,6 @@ __all__ = ["Turns", "agent_turn", "model_sees", "open_feed"]
 log = logging.getLogger("actors.session")
 
 STOP_SECONDS = 5.0  # how long a cancelled agent is waited for
-LOOK_AGAIN_SECONDS = 2.0
 
 
 class Turns:
@@ -184,7 +182,6 @@ class Turns:
             await self._begin(start(record, waiting.command_of(row), str(row["id"]), now))
         except StorageFailed as error:
             log.warning("%s: a waiting message must wait on: %s", record.session_id, error)
-            self._ledger.context.start_soon(self._remind)
 
     async def remove_waiting(self, command: RemoveWaiting) -> None:
         waited = self._ledger.present.waiting
@@ -309,16 +306,13 @@ class Turns:
         self._ledger.tell("turn_ended", turn_id=turn.turn_id)
 
     async def _commit_or_keep(self, event: TurnEnded) -> StorageFailed | None:
-        """Commit what has happened in any case. If the disk refuses, memory goes ahead of it,
-        and this actor stays until the disk has caught up.
-        """
+        """Commit what has happened in any case. If the disk refuses, memory goes ahead of it."""
         ledger = self._ledger
         try:
             await ledger.commit(event)
         except StorageFailed as error:
             log.warning("%s: not saved yet: %s", ledger.key, error)
-            ledger.record, ledger.unsaved = evolve(ledger.record, event), True
-            ledger.context.start_soon(self._remind)
+            ledger.record = evolve(ledger.record, event)
             return error
         return None
 
@@ -326,14 +320,8 @@ class Turns:
 
     async def look_again(self) -> None:
         if self._ledger.unsaved:
-            try:
+            with suppress(StorageFailed):
                 await self._ledger.save_again()
-            except StorageFailed:
-                self._ledger.context.start_soon(self._remind)
-
-    async def _remind(self) -> None:
-        await trio.sleep(LOOK_AGAIN_SECONDS)
-        await self._ledger.context.ref.send(LookAgain())
 
     async def _remind_when_left(self, turn: RunningTurn) -> None:
         await turn.wait_left()

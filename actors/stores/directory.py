@@ -168,5 +168,5 @@ async def open_record_store(
     """The records in `directory`, which is made if need be. Raises `StoreError`."""
     store = RecordStore(directory, disk or RealDisk())
     await store._open()
-    async with open_writer(store._commit, blocking=store._disk.blocking) as store._writer:
+    async with open_writer(store._commit, store._disk) as store._writer:
         yield store

@@ -25,6 +25,8 @@ class Disk(Protocol):
 
     blocking: bool
     """Whether the operations may block, and so belong in a thread."""
+    latency: float
+    """If they do not: the seconds of Trio's clock that a batch of them takes."""
 
     def make_directory(self, path: Path) -> None: ...
     def scan(self, path: Path) -> Iterable[FileInfo]: ...
@@ -42,6 +44,7 @@ class RealDisk:
     """The operating system's. Files are for their owner only."""
 
     blocking = True
+    latency = 0.0
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)

@@ -441,7 +441,7 @@ async def open_journal(
     except OSError as error:
         raise store_error(error) from error
     async with (
-        open_writer(journal._tail.commit, blocking=journal._disk.blocking) as journal._writer,
+        open_writer(journal._tail.commit, journal._disk) as journal._writer,
         background(journal._reclaim_forever) as reclaiming,
     ):
         try:

@@ -3,8 +3,9 @@
 import errno
 import os
 from collections.abc import Iterable
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
+from random import Random
 
 from .disk import FileInfo
 
@@ -23,23 +24,44 @@ class _File:
 
 
 class MemoryDisk:
-    """Never blocks, so it runs on Trio's mock clock. Strict: a file's content survives only up to
-    its last flush, its name only if the directory was flushed since.
+    """Never blocks, so it runs on Trio's mock clock. A file's content survives a power cut only up
+    to its last flush, its name only if the directory was flushed since.
     """
 
     blocking = False
 
-    def __init__(self) -> None:
+    def __init__(self, latency: float = 0.0) -> None:
+        self.latency = latency
         self._names: dict[Path, _File] = {}
         self._flushed_names: dict[Path, _File] = {}
         self._ticks = count(1)
 
-    def crash(self) -> "MemoryDisk":
-        """What is on the disk after a power cut now."""
-        survivor = MemoryDisk()
-        for path, file in self._flushed_names.items():
-            kept = _File(file.flushed)
-            kept.flushed, kept.mtime_ns, kept.inode = file.flushed, file.mtime_ns, file.inode
+    def crash(self, chance: Random | None = None) -> "MemoryDisk":
+        """What is on the disk after a power cut now: nothing that was not flushed. With `chance`
+        any part of that may be there, in any order.
+        """
+        names = self._flushed_names
+        if chance is not None:
+            names = {
+                path: file
+                for path in sorted(self._names.keys() | names.keys())
+                if (file := chance.choice((self._names.get(path), names.get(path)))) is not None
+            }
+        contents = {
+            file: file.flushed if chance is None else _torn(file, chance)
+            for file in dict.fromkeys(names.values())
+        }
+        return self._left(names, contents)
+
+    def kill(self) -> "MemoryDisk":
+        """What is on the disk when the process dies now, and the machine does not."""
+        return self._left(self._names, {file: file.content for file in self._names.values()})
+
+    def _left(self, names: dict[Path, _File], contents: dict[_File, bytes]) -> "MemoryDisk":
+        survivor = MemoryDisk(self.latency)
+        for path, file in names.items():
+            kept = _File(contents[file])
+            kept.flushed, kept.mtime_ns, kept.inode = kept.content, file.mtime_ns, file.inode
             survivor._names[path] = survivor._flushed_names[path] = kept
         survivor._ticks = self._ticks
         return survivor
@@ -94,3 +116,12 @@ class MemoryDisk:
         names = {name: file for name, file in self._names.items() if name.parent == path}
         others = {name: f for name, f in self._flushed_names.items() if name.parent != path}
         self._flushed_names = others | names
+
+
+def _torn(file: _File, chance: Random) -> bytes:
+    """Flushed, or as it was written, or half of it, or with zeros where it was to be written."""
+    pairs = zip(file.flushed, file.content, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    cut = file.content[: chance.randint(same, len(file.content))]
+    zeros = bytes(len(file.content) - len(cut))
+    return chance.choice((file.flushed, file.content, cut, cut + zeros))

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from .disk import Disk
 from .errors import store_error
 
 __all__ = ["Done", "Writer", "background", "open_writer", "wait_durable"]
@@ -57,15 +58,15 @@ async def wait_durable(submit: Callable[[Done], None]) -> None:
 
 
 @asynccontextmanager
-async def open_writer(commit: Commit[J], *, blocking: bool) -> AsyncIterator[Writer[J]]:
+async def open_writer(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
     """In a thread of its own if the disk blocks, else in a task. What was submitted is done before
     the block is left.
     """
-    if blocking:
+    if disk.blocking:
         async with _threaded(commit) as writer:
             yield writer
     else:
-        async with _inline(commit) as writer:
+        async with _inline(commit, disk) as writer:
             yield writer
 
 
@@ -137,7 +138,7 @@ def _waiting(
 
 
 @asynccontextmanager
-async def _inline(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
+async def _inline(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
     waiting: list[tuple[J, Done]] = []
     wake = trio.lowlevel.ParkingLot()
     closing = False
@@ -150,7 +151,7 @@ async def _inline(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
         with trio.CancelScope(shield=True):
             while waiting or not closing:
                 if waiting:
-                    await trio.lowlevel.checkpoint()
+                    await trio.sleep(disk.latency)
                     batch, waiting[:] = waiting[:], []
                     _deliver(batch, _run(commit, batch))
                 else:

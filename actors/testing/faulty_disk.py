@@ -26,6 +26,7 @@ class FaultyDisk:
         self.code = code
         self.trace: list[str] = []
         self.blocking = disk.blocking
+        self.latency = disk.latency
 
     def _pass(self, name: str) -> None:
         self.trace.append(name)

@@ -8,7 +8,7 @@ from statistics import median
 import apsw
 import trio
 
-from actors.stores import open_journal
+from actors.stores import RealDisk, open_journal
 from actors.stores.writer import open_writer
 
 from .table import PAIRS, heading, row
@@ -62,7 +62,7 @@ async def sqlite(streams: int, together: int) -> float:
                     database.executemany("insert into entry values (?, ?, ?)", job)
             return [None] * len(jobs)
 
-        async with open_writer(commit, blocking=True) as writer:
+        async with open_writer(commit, RealDisk()) as writer:
 
             async def write(name, entries):
                 await writer.do([(name, seq, payload) for seq, payload in entries])

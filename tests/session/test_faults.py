@@ -7,10 +7,19 @@ import pytest
 import trio
 
 from actors.session.entries import TERMINAL, StreamEnded, TextDelta, TurnFailed
-from actors.session.messages import DeleteSession, GetSession, RemoveLastTurn, Rename, StartTurn
+from actors.session.messages import (
+    Compress,
+    CompressionStatus,
+    DeleteSession,
+    GetSession,
+    RemoveLastTurn,
+    Rename,
+    StartTurn,
+)
 from actors.session.refusals import StorageFailed
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
+from actors.testing.puppet import Puppet
 
 
 class Fault:
@@ -104,6 +113,58 @@ async def test_a_disk_that_is_full_at_the_end_of_an_answer_keeps_it_in_memory(
     await trio.sleep(10)
     async with open_room(full_room.disk.disk.crash()) as after:
         assert (await after.record()).messages == rows
+
+
+@pytest.mark.parametrize("rest", [10, 1000, 0])
+async def test_what_was_refused_does_not_come_back(open_room, autojump_clock, rest):
+    """The record was replaced, and only the flush of its directory failed: the disk has what the
+    user was told had not been done. Found by seed 196 of the fault suite.
+    """
+    disk = FaultyDisk(MemoryDisk())
+    async with open_room(disk) as room:
+        session = await room.new(keep=True, title="Mine")
+        for command in (Rename("x"), DeleteSession()):
+            done = len(disk.trace)
+            disk.fail = lambda n, name, done=done: n > done and name == "flush_directory"
+            with pytest.raises(StorageFailed):
+                await session.ask(command)
+            assert (await room.record()).title == "Mine"
+            disk.fail = lambda n, name: False
+            await trio.sleep(rest)
+            assert (await room.record()).title == "Mine"
+    async with open_room(disk.disk.crash()) as after:
+        assert (await after.record()).title == "Mine"
+
+
+async def test_a_failed_rotation_leaves_the_session_where_it_was(open_room, autojump_clock):
+    """Also when the old record is a pointer already, and only the flush after it failed."""
+    agent = Puppet()
+    disk = FaultyDisk(MemoryDisk())
+    async with open_room(disk, agent, side_agent=agent, model_titles=False) as room:
+        session = await room.new()
+        for prompt in ("one", "two", "three"):
+            await whole_turn(room, prompt, [])
+        await session.ask(Compress())
+        summary = await agent.next_turn()
+        await summary.say("All of it")
+        flushes = [name for name in disk.trace if name == "flush_directory"]
+
+        def second_flush(n, name):
+            flushes.append(name) if name == "flush_directory" else None
+            return name == "flush_directory" and len(flushes) > before + 1
+
+        before = len(flushes)
+        disk.fail = second_flush
+        summary.finish()
+        while (await session.ask(CompressionStatus())).status == "running":
+            await room.greenroom.notices.after(room.greenroom.notices.last)
+        assert (await session.ask(CompressionStatus())).status == "error"
+        disk.fail = lambda n, name: False
+        await trio.sleep(1000)
+        assert (await room.record()).session_id == "s1"
+    async with open_room(disk.disk.crash()) as after:
+        record = await after.record()
+        assert (record.session_id, len(record.messages)) == ("s1", 6)
 
 
 async def whole_turn(room, prompt, acknowledged):
