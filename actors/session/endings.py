@@ -62,7 +62,7 @@ def ending_of(
     rows = () if record is None else record.messages
     mine = next((i for i, row in enumerate(rows) if is_of_turn(row, turn_id)), None)
     if mine is None:
-        return (interrupted(),)
+        return (cancelled(),)  # it was taken back, or undone, or its session was deleted
     following = (i for i in range(mine + 1, len(rows)) if rows[i].get("role") == "user")
     last = rows[next(following, len(rows)) - 1]
     if not last.get("_error"):

@@ -84,6 +84,7 @@ class Turns:
     # -- accepted ---------------------------------------------------------------------------
 
     async def start(self, command: StartTurn) -> TurnAccepted:
+        self.check_accepting()
         if self.running is None or command.if_busy == "reject":
             event = self._ledger.decide(command)
             assert isinstance(event, TurnStarted)
@@ -99,13 +100,13 @@ class Turns:
         return await self._supersede(command, self.running.turn_id)
 
     async def regenerate(self, command: Regenerate) -> TurnAccepted:
+        self.check_accepting()
         event = self._ledger.decide(command)
         assert isinstance(event, TurnStarted)
         return await self._begin(event)
 
     async def _supersede(self, command: StartTurn, turn_id: str) -> TurnAccepted:
         """Stop what runs, and take its place: behind what was shown of it, or instead of it."""
-        self.check_accepting()
         await self.stop()
         record, keep = self._ledger.present, None
         if command.if_busy == "rollback":
@@ -119,7 +120,6 @@ class Turns:
             raise ShuttingDown("The server is shutting down; try again in a moment")
 
     async def _begin(self, event: TurnStarted) -> TurnAccepted:
-        self.check_accepting()
         if not self._has_left():
             raise SessionBusy("The stopped answer is still ending; try again in a moment")
         self._leaving = None
@@ -158,7 +158,6 @@ class Turns:
 
     async def _enqueue(self, command: StartTurn) -> TurnAccepted:
         """It is on disk, and its stream is open, from now on; its turn comes."""
-        self.check_accepting()
         turn_id, now = self._shared.new_id(), self._shared.clock()
         rows = waiting.with_waiting(self._ledger.present, command, turn_id, now)
         feed = await open_feed(self._shared, self._ledger, turn_id)

@@ -7,11 +7,12 @@ what was answered holds, and what was not answered did or did not happen before 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .model import (
     OWN,
+    Cancel,
     Command,
     Outcome,
     Rules,
@@ -23,13 +24,18 @@ from .model import (
     outcomes,
     restarted,
     stops,
+    told_apart,
 )
 
-MOST_STATES = 4000
+MOST_STATES = 20_000
 
 
 class Violation(AssertionError):
     """What was seen has no explanation."""
+
+
+class TooManyStates(Exception):
+    """So much was under way at once that the checker gives up."""
 
 
 class _State(NamedTuple):
@@ -49,13 +55,16 @@ class Checker:
         self.log: list[str] = []
         self._states = {_State(session or Session())}
         self._pending: dict[int, Command] = {}
+        self._addresses: dict[int, str] = {}
         self._unheard: set[int] = set()  # of those that are under way: nobody waits for an answer
 
     # -- what happens -----------------------------------------------------------------------
 
-    def ask(self, number: int, command: Command) -> None:
+    def ask(self, number: int, command: Command, address: str = "") -> None:
+        """`address` is where it was sent: what is sent to the same one keeps its order."""
         self.log.append(f"{number}? {command}")
         self._pending[number] = command
+        self._addresses[number] = address
         if isinstance(command, OWN):
             self._unheard.add(number)
 
@@ -70,18 +79,37 @@ class Checker:
         command = self._pending[number]
         right = {
             after
-            for state in self._closure()
+            for state in self._closure(lambda state: _is_decided(state, number))
             if (after := self._answered(state, number, word, seen, text)) is not None
         }
         del self._pending[number]
         self._keep(right, f"{command} was answered {word} {text} {seen or ''}")
+        if not isinstance(command, Cancel):  # which overtakes
+            self._forget_before(number)
+
+    def _forget_before(self, number: int) -> None:
+        """What was sent before this, and given up, has happened by now or never will."""
+        address = self._addresses[number]
+        for other in self._unheard & self._pending.keys():
+            if other < number and address and self._addresses[other] == address:
+                del self._pending[other]
+        self._states = {
+            state._replace(decided=frozenset(d for d in state.decided if d[0] in self._pending))
+            for state in self._states
+            if state.half is None or state.half[0] in self._pending
+        }
 
     def saw_end(self, number: int, end: str) -> None:
         """A reader was told how the turn of that prompt ended."""
         self.log.append(f"{number}: its stream ended: {end}")
+        if self.rules.faults:
+            return  # it ends with "storage", whatever the transcript will say
+
+        def has_ended(state: _State) -> bool:
+            return (number, end) in state.session.ends
+
         self._keep(
-            {state for state in self._closure() if self._has_ended(state.session, number, end)},
-            f"the stream of {number} ended {end}",
+            set(filter(has_ended, self._closure(has_ended))), f"the stream of {number} ended {end}"
         )
 
     def saw(self, seen: Seen | None) -> None:
@@ -114,19 +142,25 @@ class Checker:
         if not states:
             before = "\n".join(f"  {state.session}" for state in sorted(self._states, key=str))
             raise Violation(f"No order explains it: {what}\nIt could have been\n{before}")
-        self._states = states
+        self._states = {
+            state._replace(session=told_apart(state.session, self.rules)) for state in states
+        }
 
-    def _closure(self) -> set[_State]:
-        """All states that the commands under way may have led to."""
+    def _closure(self, enough: Callable[[_State], bool] = lambda _: False) -> set[_State]:
+        """All states that the commands under way may have led to. No further than `enough`: what
+        need not have happened yet may happen later.
+        """
         found, fresh = set(self._states), list(self._states)
         while fresh:
             state = fresh.pop()
+            if enough(state):
+                continue
             for successor in self._successors(state):
                 if successor not in found:
                     found.add(successor)
                     fresh.append(successor)
             if len(found) > MOST_STATES:
-                raise RuntimeError("too many possible states: make the programs shorter")
+                raise TooManyStates
         return found
 
     def _successors(self, state: _State) -> Iterator[_State]:
@@ -172,11 +206,6 @@ class Checker:
             session=session, decided=frozenset(d for d in state.decided if d[0] != number)
         )
 
-    def _has_ended(self, session: Session, number: int, end: str) -> bool:
-        if self.rules.faults and end == "failed":
-            return any(n == number for n, _ in session.ends)
-        return (number, end) in session.ends
-
     def phase(self) -> str:
         """Where the session stands, as far as one can tell."""
         session = min(self._states, key=str).session
@@ -189,3 +218,7 @@ def phase_of(session: Session) -> str:
     if session.running is not None:
         return "waiting" if session.waiting else "running"
     return "idle" if session.summarising is None else "compressing"
+
+
+def _is_decided(state: _State, number: int) -> bool:
+    return any(n == number for n, _ in state.decided)

@@ -120,7 +120,7 @@ def programs(chance: Random) -> Program:
         fault=_fault(chance) if world == "fault" else None,
         latency=chance.choice((0.0, 0.0, 0.004, 0.2, 7.0)),
         model_titles=chance.random() < 0.3,
-        checkpoint_seconds=chance.choice((0.05, 1.0, 15.0)),
+        checkpoint_seconds=chance.choice((0.5, 2.0, 15.0)),
         keep=chance.random() < 0.7,
     )
 

@@ -36,7 +36,7 @@ from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.schedule import seeded_schedule
 
 from . import model
-from .checker import Checker, Violation
+from .checker import Checker, TooManyStates, Violation
 from .model import Prompt
 from .program import PAUSES, Crash, Program, Script, Step
 from .witness import Talk, end_of, said_in, seen_of, turns_of
@@ -54,6 +54,12 @@ class Report:
 
     phases: Counter[tuple[str, str]] = field(default_factory=Counter)
     crashes: Counter[str] = field(default_factory=Counter)
+    unchecked: int = 0  # runs that were given up half way, see `TooManyStates`
+
+    def add(self, other: "Report") -> None:
+        self.phases += other.phases
+        self.crashes += other.crashes
+        self.unchecked += other.unchecked
 
 
 @dataclass
@@ -208,7 +214,7 @@ class Life:
                     await self._use(first)
                     nursery.cancel_scope.cancel()
         if not self.dead:  # it ended in good order
-            self._die("kill")
+            self._die("restart")
 
     async def _use(self, first: bool) -> None:
         if first:
@@ -237,7 +243,7 @@ class Life:
     async def _settle_down(self) -> None:
         """Nobody asks for more: all turns end, and the disk says what was true."""
         self._healed = True
-        await trio.sleep(60)
+        await trio.sleep(20)
         for line in self.world.lines:
             await self._idle(line)
         await trio.sleep(2000)
@@ -335,8 +341,9 @@ class Life:
         number = next(self.world.numbers)
         checker = line.checker
         checker.phases[type(command).__name__, checker.phase()] += 1
-        checker.ask(number, command)
-        ref = self.greenroom.session(line.latest if number % 2 else line.first)
+        address = line.latest if number % 2 else line.first
+        checker.ask(number, command, address)
+        ref = self.greenroom.session(address)
         answer: Any = None
         patience = step.patience if step is not None and step.patience is not None else FOREVER
         with trio.move_on_after(patience) as scope:
@@ -502,24 +509,27 @@ class Life:
 
     # -- what agents do ---------------------------------------------------------------------
 
-    def _happens(self, number: int, command: model.Command) -> None:
+    def _happens(self, session_id: str, command: model.Command) -> None:
         """A task of the session's has something to say to it."""
-        if not self.dead:
-            line = self.world.line_of(number)
-            line.checker.ask(next(self.world.numbers), command)
+        for line in self.world.lines:
+            if not self.dead and session_id in (line.latest, self._current_id(line)):
+                line.checker.ask(next(self.world.numbers), command)
+
+    def _current_id(self, line: Line) -> str | None:
+        return None if self._nursery is None else self.greenroom.current_id(line.first)
 
     async def _agent(self, turn: AgentTurn, emit: Emit) -> None:
         number = int((turn.model or "m0")[1:])
         script = self.world.script(number)
         await trio.lowlevel.checkpoint()
         if turn.purpose == "title":
-            self._happens(number, model.Titled(script.title))
+            self._happens(turn.session_id, model.Titled(script.title))
             if script.title is None:
                 raise AgentError("error", "no title")
             await emit(TextDelta(script.title))
         elif turn.purpose == "summary":
             await trio.sleep(PAUSES[number % len(PAUSES)])
-            self._happens(number, model.Summarised(script.summary))
+            self._happens(turn.session_id, model.Summarised(script.summary))
             if not script.summary:
                 raise AgentError("error", "no summary")
             await emit(TextDelta("All that was said"))
@@ -547,7 +557,9 @@ class Life:
             raise
         silent = "text" not in script.acts
         failed = silent or script.end == "raise"
-        self._happens(number, model.Ended(number, "failed" if failed else "done"))
+        self._happens(
+            self.world.line_of(number).latest, model.Ended(number, "failed" if failed else "done")
+        )
         if script.end == "raise":
             raise AgentError("rate_limit", "slower, please")
 
@@ -591,8 +603,28 @@ def _said(answer: Any) -> tuple[str, Record | None, str]:
 
 
 def play(program: Program) -> Report:
-    """Raises `Violation`, with all that happened in its notes."""
+    """Raises `Violation`, or whatever else went wrong, with all that happened in its notes."""
     world = World(program)
+    try:
+        _play(world, program)
+    except BaseException as error:
+        cause = _cause(error)
+        if isinstance(cause, TooManyStates):
+            world.report.unchecked = 1
+            return world.report
+        for line in world.lines:
+            cause.add_note("\n".join((f"-- {line.first}", *line.checker.log)))
+        raise cause from error
+    return world.report
+
+
+def _cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _play(world: World, program: Program) -> None:
 
     async def main() -> None:
         with trio.move_on_after(FOREVER) as scope:
@@ -600,13 +632,7 @@ def play(program: Program) -> Report:
         if scope.cancelled_caught:
             raise Violation("it hangs")
 
-    try:
-        with seeded_schedule(program.seed):
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-        if world.complaints:
-            raise Violation("; ".join(world.complaints))
-    except BaseException as error:
-        for line in world.lines:
-            error.add_note("\n".join((f"-- {line.first}", *line.checker.log)))
-        raise
-    return world.report
+    with seeded_schedule(program.seed):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    if world.complaints:
+        raise Violation("; ".join(world.complaints))
