@@ -218,8 +218,8 @@ def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Ki
 def _index_of(shared: Shared) -> Index:
     index: Index
 
-    async def sweep(session_id: str, name: str) -> object:
-        return await index.context.refer("session", session_id).ask(Sweep(name))
+    async def sweep(session_id: str) -> object:
+        return await index.context.refer("session", session_id).ask(Sweep())
 
     def rebuilt() -> None:
         shared.notices.publish(Notice("", "list_rebuilt"))

@@ -42,7 +42,7 @@ class Index(Actor):
     nobody told is found by the stamps of the files: each row holds that of its own.
 
     `row_of(session_id, data)` reads a record's row; it raises `Rejected` for a damaged one.
-    `sweep(session_id, name)` has that session decide about what a crash left under a name.
+    `sweep(session_id)` has that session look at what a crash left of it.
     `rebuilt` is called when rows that were read in the background are all there.
     """
 
@@ -50,7 +50,7 @@ class Index(Actor):
         self,
         store: RecordStore,
         row_of: Callable[[str, bytes], Row],
-        sweep: Callable[[str, str], Awaitable[object]],
+        sweep: Callable[[str], Awaitable[object]],
         rebuilt: Callable[[], None],
     ) -> None:
         self._store = store
@@ -189,12 +189,12 @@ class Index(Actor):
             complete = start + BATCH >= len(names)
             await self.context.ref.send(RowsFound(rows, complete))
 
-    async def _sweep_all(self, found: Sequence[tuple[str, str]]) -> None:
-        for session_id, name in found:
+    async def _sweep_all(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
             try:
-                await self._sweep(session_id, name)
+                await self._sweep(session_id)
             except ActorError as error:
-                log.warning("what a crash left of session %s stays: %s", name, error)
+                log.warning("what a crash left of session %s stays: %s", session_id, error)
 
     def _write_soon(self) -> None:
         """One write at a time. What changes meanwhile is written together, by the next one."""

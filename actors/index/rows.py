@@ -21,17 +21,17 @@ def shown(rows: Mapping[str, Row]) -> list[Row]:
     )
 
 
-def left_over(rows: Mapping[str, Row]) -> list[tuple[str, str]]:
-    """What a crash in the middle of a rotation or a deletion left: ids that lead nowhere, and
-    records that nobody was told of. Each with the id of the session that must decide about it.
+def left_over(rows: Mapping[str, Row]) -> list[str]:
+    """The sessions of which a crash in the middle of a rotation or a deletion left something: an
+    id that leads nowhere, or a record that nobody was told of.
     """
     found = []
     for name, row in rows.items():
         continuation = row.get("continuation_session_id")
         if continuation and continuation not in rows:
-            found.append((name, name))
+            found.append(name)
         elif _is_unborn(row, rows):
-            found.append((str(row["continues_session_id"]), name))
+            found.append(str(row["continues_session_id"]))
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from actors import Actor, Message, Moved
 from actors.index.messages import ReleasePin, ReservePin
+from actors.stores import StoreError
 
 from . import endings
 from .compressing import Compressing
@@ -118,6 +119,8 @@ class Session(Actor):
                 return
             raise Moved(record.continuation_session_id)
         self._ledger.record, self._ledger.on_disk = record, True
+        with suppress(StoreError):  # it is still known then, and tried again
+            await self._ledger.stay()
         await self._turns.recover(record)
         await self._side.recover(record.session_id)
         await self._turns.start_waiting()
@@ -283,8 +286,8 @@ class Session(Actor):
         turn.feed.put(TurnCompressed(old, self._ledger.key))
         return model_sees(self._ledger.present, done.turn_id)
 
-    async def _sweep(self, command: Sweep) -> None:
-        await self._ledger.sweep(command.name)
+    async def _sweep(self, _: Sweep) -> None:
+        """It is awake: whatever there was to mend is mended."""
 
 
 def _is_empty(record: Record, untitled: bool) -> bool:

@@ -32,7 +32,12 @@ _OF_ONE_SESSION: dict[str, Any] = {
 def fresh_copy(record: Record, session_id: str, now: float) -> Record:
     """The same content under an id of its own. What belongs to one session alone stays behind."""
     return msgspec.structs.replace(
-        record, session_id=session_id, created_at=now, updated_at=now, applied={}
+        record,
+        session_id=session_id,
+        created_at=now,
+        updated_at=now,
+        applied={},
+        rotating_to=None,
     )
 
 

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import trio
 
 from actors import Context, Message
@@ -129,11 +130,12 @@ class Ledger:
 
     async def save_again(self) -> None:
         """Have the disk say what memory says. Raises `StorageFailed`."""
-        if self.record is not None and self.on_disk:
-            await self.commit(Changed({}, None))
-            return
         try:
-            await self._remove(self.key)
+            if self.record is not None and self.on_disk:
+                await self.commit(Changed({}, None))  # in place of a pointer, perhaps
+                await self.stay()
+            else:
+                await self._remove(self.key)
         except StoreError as error:
             self._doubt()
             raise _storage_failed(error) from error
@@ -180,46 +182,49 @@ class Ledger:
         return False
 
     async def rotate(self, compression: Compression) -> None:
-        """Go on under a new id. The new record is durable before the old one becomes a pointer to
-        it; until then the old one counts, and the list does not show the new one.
+        """Go on under a new id. First the record says under which; then the new one is durable;
+        then the old one becomes a pointer to it. Until that the old one counts, and the list does
+        not show the new one. Raises `StorageFailed`.
         """
-        record, store = self.present, self._shared.store
+        store, old = self._shared.store, self.key
+        await self.commit(Changed({"rotating_to": await self._free_id()}, None))
+        record = msgspec.structs.replace(self.present, rotating_to=None)
+        changed = evolve(record, Compressed(str(self.present.rotating_to), compression))
+        assert changed is not None
+        alias = alias_of(record, changed.session_id)
         try:
-            changed = self.evolved(Compressed(await self._free_id(), compression))
-            assert changed is not None
-            alias = alias_of(record, changed.session_id)
             stamp = await store.save(changed.session_id, dump(changed))
-            left = await self._leave(alias)
+            left = await store.save(old, dump(alias))
         except StoreError as error:
+            self._doubt()
             raise _storage_failed(error) from error
         self.context.rotate(changed.session_id)
         self.record, self.key = changed, changed.session_id
         await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
         await self._index.send(RowChanged({**summary(alias), STAMP: left}))
-        self.tell("session_compressed", of=alias.session_id)
+        self.tell("session_compressed", of=old)
 
-    async def _leave(self, alias: Record) -> str:
-        """Make a pointer of the old record. If that fails it may be one all the same, so what it
-        leads to goes only when the old one is back.
-        """
-        store = self._shared.store
-        try:
-            return await store.save(self.key, dump(alias))
-        except StoreError:
-            self._doubt()
-            with suppress(StoreError):
-                await store.save(self.key, dump(self.present))
-                await store.delete(str(alias.continuation_session_id))
-            raise
+    async def stay(self) -> None:
+        """Remove what is there of a rotation that was not finished. Raises `StoreError`."""
+        record = self.record
+        if record is None or record.rotating_to is None:
+            return
+        with suppress(RecordNotFound):
+            found = load(record.rotating_to, await self._shared.store.load(record.rotating_to))
+            if found.continues_session_id == self.key and found.continuation_session_id is None:
+                await self._remove(record.rotating_to)
+        self.record = msgspec.structs.replace(record, rotating_to=None)
 
     async def _free_id(self) -> str:
-        """One that no record has."""
+        """One that no record has. Raises `StorageFailed`."""
         while True:
             name = self._shared.new_id()[-12:]
             try:
                 await self._shared.store.load(name)
             except RecordNotFound:
                 return name
+            except StoreError as error:
+                raise _storage_failed(error) from error
 
     async def delete(self, event: Event) -> None:
         """The record goes first; then the ids that led here, which lead nowhere already: a file
@@ -227,6 +232,7 @@ class Ledger:
         """
         before = self.record
         try:
+            await self.stay()
             await self._remove(self.key)
         except StoreError as error:
             self._doubt()
@@ -241,13 +247,6 @@ class Ledger:
                     return
                 await self._remove(left)
                 left = alias.continues_session_id
-
-    async def sweep(self, name: str) -> None:
-        """A record that was durable before this session pointed at it, and now it never will."""
-        with suppress(RecordNotFound):
-            found = load(name, await self._shared.store.load(name))
-            if self.record is not None and found.continues_session_id == self.key:
-                await self._remove(name)
 
     async def _remove(self, name: str) -> None:
         await self._shared.store.delete(name)

@@ -394,9 +394,7 @@ class SettleStream(Message[None]):
 
 @dataclass(frozen=True, slots=True)
 class Sweep(Message[None]):
-    """A crash may have left a record under this name that was to continue this session."""
-
-    name: str
+    """A crash may have left something of this session under another id. Waking it mends that."""
 
 
 @dataclass(frozen=True, slots=True)

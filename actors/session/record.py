@@ -25,7 +25,9 @@ Row = dict[str, Any]
 Treat it as frozen; to change a row, make another."""
 
 SESSION_ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
-_OURS = frozenset({"waiting", "background", "applied", "compressions", "continues_session_id"})
+_OURS = frozenset(
+    {"waiting", "background", "applied", "compressions", "continues_session_id", "rotating_to"}
+)
 _DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
 
 
@@ -63,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `waiting` holds prompts that were accepted and have not had their turn, `background` tasks
     whose results nobody has fetched, `applied` what was done under a key of the caller's.
     `continuation_session_id` makes the file no more than a pointer: the session goes on there.
+    `rotating_to` is the id under which it is about to go on: a file that a crash may have left.
 
     The fields before `messages` are written before it, so that a reader who wants no transcript
     may stop early. `extra` holds the fields we know nothing of, and goes back where it came from.
@@ -100,6 +103,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     session_source: str | None = None
     continues_session_id: str | None = None
     continuation_session_id: str | None = None
+    rotating_to: str | None = None
     pre_compression_snapshot: bool = False
     compression_anchor_visible_idx: int | None = None
     compression_anchor_summary: str | None = None
@@ -191,6 +195,7 @@ _SUMMARY = tuple(
         "background",
         "applied",
         "compressions",
+        "rotating_to",
     }
 )
 

@@ -1,29 +1,16 @@
 """Whole schedules, chosen by a seed: Trio's order of runnable tasks made a choice of ours."""
 
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import trio
 import trio.testing
-from trio._core import _run
 
 from actors import Kind, RestartPolicy, open_system
+from actors.testing.schedule import seeded_schedule
 from tests.core.conftest import Diary, Do, Player, Say
 
 SEEDS = range(60)
-
-
-@contextmanager
-def seeded(seed):
-    """Private names of Trio: this fails loudly when they are gone."""
-    before = _run._ALLOW_DETERMINISTIC_SCHEDULING
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    _run._r.seed(seed)
-    try:
-        yield
-    finally:
-        _run._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
 async def fail(player):
@@ -63,7 +50,7 @@ async def crowd(diary):
 def played(seed):
     diary = Diary()
     clock = trio.testing.MockClock(autojump_threshold=0)
-    with seeded(seed):
+    with seeded_schedule(seed):
         answered = trio.run(crowd, diary, clock=clock)
     return diary.lines, answered
 

@@ -20,6 +20,7 @@ from .model import (
     Session,
     drained,
     ended,
+    may_have_ended,
     observed,
     outcomes,
     restarted,
@@ -82,8 +83,8 @@ class Checker:
             for state in self._closure(lambda state: _is_decided(state, number))
             if (after := self._answered(state, number, word, seen, text)) is not None
         }
-        del self._pending[number]
         self._keep(right, f"{command} was answered {word} {text} {seen or ''}")
+        del self._pending[number]
         if not isinstance(command, Cancel):  # which overtakes
             self._forget_before(number)
 
@@ -106,7 +107,7 @@ class Checker:
             return  # it ends with "storage", whatever the transcript will say
 
         def has_ended(state: _State) -> bool:
-            return (number, end) in state.session.ends
+            return may_have_ended(state.session, number, end)
 
         self._keep(
             set(filter(has_ended, self._closure(has_ended))), f"the stream of {number} ended {end}"
@@ -130,11 +131,8 @@ class Checker:
         self.log.append("crash")
         found = dict.fromkeys(state.session for state in self._closure())
         self._pending.clear()
+        self.rules.closing = False
         self._states = {_State(after) for session in found for after in restarted(session)}
-
-    def fault(self) -> None:
-        """From here on the disk may fail."""
-        self.rules.faults = True
 
     # -- what is possible -------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Session(NamedTuple):
     names: frozenset[str] = frozenset()  # all its ids so far
     version: int = 0  # of the transcript
     summarising: int | None = None  # the version that is being summarised
-    ends: frozenset[tuple[int, str]] = frozenset()  # how the turn of each prompt ended
+    ends: frozenset[tuple[Prompt, str]] = frozenset()  # how the turn of each prompt ended
     keys: frozenset[tuple[str, str]] = frozenset()  # what was answered under each key
     leaving: bool = False  # an agent that was stopped may not have left
 
@@ -212,7 +212,7 @@ def ended(session: Session, end: str, rules: Rules | None = None) -> Session:
         turns=(*session.turns, Turn(prompt.text, end)),
         running=None,
         version=session.version + 1,
-        ends=session.ends | {(prompt.number, end)},
+        ends=session.ends | {(prompt, end)},
         leaving=session.leaving or stubborn,
     )
 
@@ -220,7 +220,7 @@ def ended(session: Session, end: str, rules: Rules | None = None) -> Session:
 def _unqueued(session: Session, *prompts: Prompt) -> Session:
     return session._replace(
         waiting=tuple(prompt for prompt in session.waiting if prompt not in prompts),
-        ends=session.ends | {(prompt.number, "cancelled") for prompt in prompts},
+        ends=session.ends | {(prompt, "cancelled") for prompt in prompts},
     )
 
 
@@ -231,6 +231,17 @@ def restarted(session: Session) -> Iterator[Session]:
         return
     for last in dict.fromkeys((session, drained(session))):
         yield ended(last, "interrupted")._replace(summarising=None, leaving=False)
+
+
+def may_have_ended(session: Session, number: int, end: str) -> bool:
+    """How the stream of a prompt may end. What was undone since may have been cancelled, for all
+    that a restart knows.
+    """
+    left = {turn.text for turn in session.turns}
+    return any(
+        prompt.number == number and (end == e or (end == "cancelled" and prompt.text not in left))
+        for prompt, e in session.ends
+    )
 
 
 def told_apart(session: Session, rules: Rules) -> Session:
@@ -303,6 +314,8 @@ def _decided(session: Session, command: Command, rules: Rules) -> Iterator[Outco
                 yield new("titled", session._replace(title=title))
         case _ if not session.exists:
             yield same("SessionNotFound")
+            if rules.closing and isinstance(command, Start):
+                yield same("ShuttingDown")
         case Get():
             yield same("seen")
         case Start():
@@ -404,7 +417,8 @@ def _keyed(session: Session, command: Start, word: str) -> Session:
 
 
 def _cut(session: Session, turns: tuple[Turn, ...]) -> Session:
-    return session._replace(turns=turns, version=session.version + 1, kept=True)
+    changed = turns != session.turns
+    return session._replace(turns=turns, version=session.version + changed, kept=True)
 
 
 def _truncated(session: Session, command: Truncate) -> Iterator[Session]:

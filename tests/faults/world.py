@@ -5,6 +5,7 @@ play(program) -> Report     raises `Violation` if there is no explanation
 
 import errno
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -29,9 +30,11 @@ from actors.session.agent import (
     Usage,
 )
 from actors.session.copies import branch_of
+from actors.session.entries import Entry
+from actors.session.feeds import Reader
 from actors.session.record import Record
 from actors.session.refusals import SessionNotFound
-from actors.stores import MemoryDisk
+from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.schedule import seeded_schedule
 
@@ -87,6 +90,7 @@ class World:
         self.numbers = count(1)
         self.ids = (f"{number:032x}" for number in count(1))
         self.stubborn: set[str] = set()
+        self.closing = False
         self.faults = False
         self.complaints: list[str] = []
 
@@ -94,7 +98,7 @@ class World:
         return self.program.scripts[number % len(self.program.scripts)]
 
     def line(self, first: str, session: model.Session | None = None) -> Line:
-        rules = model.Rules(faults=self.faults, stubborn=frozenset(self.stubborn))
+        rules = model.Rules(self.faults, self.closing, frozenset(self.stubborn))
         line = Line(first, Checker(rules, session), first)
         self.lines.append(line)
         return line
@@ -145,7 +149,6 @@ class Life:
         self.greenroom: Greenroom
         self._scope = trio.CancelScope()
         self._told_to_end = trio.Event()
-        self._closing = False
         self._nursery: trio.Nursery | None = None  # once there is something to ask
         self._healed = world.program.fault is None
         self._opened = 0  # operations of the disk before the sessions could be asked
@@ -176,7 +179,7 @@ class Life:
 
     def _die(self, kind: str) -> None:
         memory = self.world.memory
-        self.dead = True
+        self.dead, self.world.closing = True, False
         self.world.report.crashes[kind] += 1
         if kind == "torn":
             self.survivor = memory.crash(Random(self.world.program.seed))
@@ -233,7 +236,7 @@ class Life:
     async def _close(self, scope: trio.CancelScope) -> None:
         """As SIGTERM does it."""
         await self._told_to_end.wait()
-        self._closing = True
+        self.world.closing = True
         for line in self.world.lines:
             line.checker.rules.closing = True
             line.checker.ask(next(self.world.numbers), model.ShutDown())
@@ -286,8 +289,6 @@ class Life:
 
     async def look_back(self) -> None:
         """After the last power cut: all is as it was seen, and nothing else is there."""
-        for line in self.world.lines:
-            line.checker.rules.closing = False
         async with self._open() as self.greenroom:
             for line in self.world.lines:
                 await self._look(line)
@@ -350,7 +351,7 @@ class Life:
             try:
                 answer = await ref.ask(message)
             except ActorStopped:
-                if not (self._closing or self.dead):
+                if not (self.world.closing or self.dead):
                     raise
                 return None
             except Rejected as refusal:
@@ -376,8 +377,9 @@ class Life:
         number = next(self.world.numbers)
         prompt = Prompt(text or f"w{number}", number)
         if self.world.script(number).stubborn:
+            self.world.stubborn.add(prompt.text)
             for other in self.world.lines:
-                other.checker.rules.stubborn |= {prompt.text}
+                other.checker.rules.stubborn = frozenset(self.world.stubborn)
         self.world.prompts.append((line, prompt))
         if step.key:
             self.world.keyed.append((line, prompt, step))
@@ -495,7 +497,7 @@ class Life:
         reader = self.greenroom.feeds.read(talk.turn_id)
         if reader is None or self.world.faults:
             return
-        while batch := await reader.next():
+        while batch := await self._next(reader):
             if self.dead:
                 return
             ended = talk.ended
@@ -506,6 +508,14 @@ class Life:
                 line.checker.saw_end(talk.number, end_of(talk.shown[-1]))
             if talk.number % 3 == 0:
                 await trio.sleep(0.3)  # a slow one
+
+    async def _next(self, reader: Reader) -> Sequence[Entry]:
+        try:
+            return await reader.next()
+        except StoreError:
+            if not self.world.faults:
+                raise
+            return ()
 
     # -- what agents do ---------------------------------------------------------------------
 

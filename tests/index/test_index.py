@@ -40,8 +40,8 @@ class Listed:
         return [row["session_id"] for row in await self.index.ask(ListRows())]
 
 
-async def nothing_to_sweep(session_id, name):
-    raise AssertionError(f"{name} was to be swept")
+async def nothing_to_sweep(session_id):
+    raise AssertionError(f"{session_id} was to be swept")
 
 
 @asynccontextmanager

@@ -115,6 +115,22 @@ async def test_a_disk_that_is_full_at_the_end_of_an_answer_keeps_it_in_memory(
         assert (await after.record()).messages == rows
 
 
+async def test_what_is_not_saved_yet_is_saved_at_the_end_of_the_process(
+    open_room, fault, autojump_clock
+):
+    disk = FaultyDisk(MemoryDisk(), fault)
+    async with open_room(disk) as room:
+        await room.new()
+        turn_id, agent = await room.start("go")
+        await agent.say("whole")
+        fault.on = True
+        agent.finish()
+        await room.events(turn_id)
+        fault.on = False
+    async with open_room(disk.disk.crash()) as after:
+        assert [row["content"] for row in (await after.record()).messages] == ["go", "whole"]
+
+
 @pytest.mark.parametrize("rest", [10, 1000, 0])
 async def test_what_was_refused_does_not_come_back(open_room, autojump_clock, rest):
     """The record was replaced, and only the flush of its directory failed: the disk has what the

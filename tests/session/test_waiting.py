@@ -5,12 +5,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.session.agent import TextDelta
+from actors.session.endings import cancelled, ending_of
 from actors.session.entries import Steered, StreamEnded
 from actors.session.events import Changed
 from actors.session.messages import CancelTurn, GetSession, Once, Rename, StartTurn, Steer
 from actors.session.operations import KEPT_SECONDS, MOST, answer_again, with_operation
 from actors.session.record import Record
-from actors.session.refusals import KeyReused, TurnRunning
+from actors.session.refusals import KeyReused, ShuttingDown, TurnRunning
 from actors.stores import MemoryDisk
 from tests.session.conftest import DATA_DIR
 
@@ -138,3 +139,29 @@ async def test_what_waits_goes_before_what_comes_also_if_the_journal_is_lost(ope
         agent.finish.set()
         record = await idle(room, room.session())
         assert [text for role, text in said(record) if role == "user"] == ["go", "waiting"]
+
+
+async def test_who_interrupts_as_the_server_ends_is_accepted_or_has_changed_nothing(
+    open_room, autojump_clock
+):
+    """It was refused after the running turn had been stopped: seed 1379 of the fault suite."""
+    async with open_room(MemoryDisk(latency=1.0)) as room:
+        session = await room.new()
+        await room.start("one")
+        answers = []
+
+        async def interrupt():
+            answers.append(await session.ask(StartTurn("two", if_busy="interrupt")))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt)
+            await trio.sleep(0.5)  # the turn is being stopped
+            await room.greenroom.settle()
+        assert answers[0].record.pending_user_message == "two"
+        with pytest.raises(ShuttingDown):
+            await session.ask(StartTurn("three", if_busy="interrupt"))
+
+
+def test_the_stream_of_what_was_taken_back_says_so_also_after_a_crash():
+    """It said that the server had stopped: seed 506 of the fault suite."""
+    assert ending_of(Record(session_id="s"), "turn", "s", ()) == (cancelled(),)
