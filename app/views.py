@@ -181,6 +181,7 @@ def usage_of(snapshot: Snapshot) -> dict[str, Any]:
         "input_tokens": record.input_tokens,
         "output_tokens": record.output_tokens,
         "total_tokens": record.input_tokens + record.output_tokens,
+        "usage_estimated": record.usage_estimated,
         "estimated_cost": record.estimated_cost,
         "model": record.model,
     }

@@ -96,7 +96,9 @@ class ToolCompleted(_Event, frozen=True, tag="tool_end"):
 
 
 class Usage(_Event, frozen=True, tag="usage"):
-    """Tokens of this turn so far; each one replaces the one before. `cost` is in US dollars."""
+    """Tokens of this turn so far; each one replaces the one before. `cost` is in US dollars.
+    `estimated` marks figures that no provider has counted.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -104,6 +106,7 @@ class Usage(_Event, frozen=True, tag="usage"):
     cache_write_tokens: int = 0
     cost: float | None = None
     model: str | None = None
+    estimated: bool = False
 
 
 class Warned(_Event, frozen=True, tag="warned"):

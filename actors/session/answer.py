@@ -1,5 +1,6 @@
 """The answer of one turn, built up from what the agent emitted."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from .agent import (
     ToolStarted,
     Usage,
 )
+from .context import estimated_tokens
 from .entries import FeedEvent, Steered
 from .record import Row
 from .transcript import user_row
@@ -95,6 +97,21 @@ class Answer:
     def _remarks(self) -> list[Row]:
         return [step.remark_row() for step in self._steps if step.remark is not None]
 
+    def usage_of(self, seen: Sequence[Mapping[str, Any]]) -> Usage:
+        """The provider's figures, if it gave any. Else estimates, marked as such: of the messages
+        that the model was shown, and of the text, the thoughts and the calls that came of them.
+        """
+        said = self.usage or Usage()
+        if said.input_tokens or said.output_tokens:
+            return said
+        sent = [step.sent() for step in self._steps if not step.empty]
+        return msgspec.structs.replace(
+            said,
+            input_tokens=estimated_tokens(seen),
+            output_tokens=estimated_tokens(sent),
+            estimated=True,
+        )
+
     def rows(self, at: float) -> tuple[Row, ...]:
         """What the transcript keeps of a complete answer."""
         rows: list[Row] = []
@@ -156,6 +173,11 @@ class _Step:
     def remark_row(self) -> Row:
         assert self.remark is not None
         return user_row(self.remark.text, (), self.remark.at, self.remark.remark_id)
+
+    def sent(self) -> Row:
+        """All that the model has written, to be counted."""
+        calls = [call.request() for call in self.calls]
+        return {"content": self.text + self.reasoning, "tool_calls": calls}
 
     @property
     def text(self) -> str:

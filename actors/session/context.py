@@ -6,7 +6,7 @@ and the list of compressions, so that cutting back across a compression brings b
 model saw before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +65,13 @@ def summary_row(compression: Compression) -> Row:
     }
 
 
-def estimated_tokens(rows: Sequence[Row]) -> int:
+def estimated_tokens(rows: Sequence[Mapping[str, Any]]) -> int:
     """A guess on the safe side for European languages; providers count exactly, and too late."""
     characters = sum(_size(row) for row in rows)
     return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_ROW * len(rows)
 
 
-def _size(row: Row) -> int:
+def _size(row: Mapping[str, Any]) -> int:
     calls = row.get("tool_calls")
     size = len(text_of(row.get("content")))
     return size + (len(msgspec.json.encode(calls)) if calls else 0)

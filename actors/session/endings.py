@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from .agent import Usage
 from .answer import Answer
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
 from .events import TurnEnded
@@ -43,11 +44,16 @@ def interrupted() -> TurnFailed:
 
 
 def cut_short(
-    answer: Answer, marker: Row, at: float | None, *, recovered: bool = False
+    answer: Answer,
+    marker: Row,
+    at: float | None,
+    usage: Usage | None,
+    *,
+    recovered: bool = False,
 ) -> TurnEnded:
     """A turn that did not end well keeps what was shown of it, and says what happened."""
     rows = (*answer.partial_rows(marker["timestamp"]), marker)
-    return TurnEnded(rows, (), answer.usage, at, recovered, answer.steered)
+    return TurnEnded(rows, (), usage, at, recovered, answer.steered)
 
 
 def ending_of(

@@ -46,7 +46,8 @@ class TurnStarted:
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
     """`rows` come after the prompt. They reach the model, but for those marked `_error`.
-    `steered` are the waiting remarks that are among them.
+    `steered` are the waiting remarks that are among them. `usage` is None if the model has done
+    nothing.
     """
 
     rows: tuple[Row, ...]

@@ -26,7 +26,15 @@ Treat it as frozen; to change a row, make another."""
 
 SESSION_ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
 _OURS = frozenset(
-    {"waiting", "background", "applied", "compressions", "continues_session_id", "rotating_to"}
+    {
+        "waiting",
+        "background",
+        "applied",
+        "compressions",
+        "continues_session_id",
+        "rotating_to",
+        "usage_estimated",
+    }
 )
 _DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
 
@@ -64,6 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting` holds prompts that were accepted and have not had their turn, `background` tasks
     whose results nobody has fetched, `applied` what was done under a key of the caller's.
+    `usage_estimated` says of `input_tokens` and `output_tokens` that no provider has counted them.
     `continuation_session_id` makes the file no more than a pointer: the session goes on there.
     `rotating_to` is the id under which it is about to go on: a file that a crash may have left.
 
@@ -85,6 +94,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    usage_estimated: bool = False
     estimated_cost: float | None = None
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0

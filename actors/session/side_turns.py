@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import trio
 
-from .agent import AgentTurn, Usage
+from .agent import AgentTurn
 from .answer import Answer
 from .endings import cancelled, interrupted, silent_failure, storage_failure
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
@@ -71,8 +71,9 @@ class SideTurns:
             await self._shared.feeds.drop(feed)
             raise
         await feed.wait_shown()
-        turn = self._turns[turn_id] = RunningTurn(turn_id, feed, self._shared.clock())
         asked = agent_turn(self._shared, record, turn_id, command.prompt)
+        turn = RunningTurn(turn_id, feed, self._shared.clock(), asked.messages)
+        self._turns[turn_id] = turn
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(turn_id, record)
 
@@ -99,8 +100,7 @@ class SideTurns:
         elif turn.answer.silent:
             await self._finish(turn, "failed", silent_failure())
         else:
-            usage = msgspec.structs.asdict(turn.answer.usage or Usage())
-            done = TurnDone(usage, turn.answer.text)
+            done = TurnDone(msgspec.structs.asdict(turn.usage), turn.answer.text)
             await self._finish(turn, "done", done, StreamEnded(turn.feed.session_id))
 
     async def cancel(self, command: CancelTurn) -> bool:

@@ -8,6 +8,7 @@
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -263,7 +264,6 @@ def end_turn(record: Record, event: TurnEnded) -> Record:
     """
     prompt = _pending_row(record, event)
     new = (*((prompt,) if prompt else ()), *event.rows)
-    usage = event.usage or Usage()
     context = record.context_messages
     return msgspec.structs.replace(
         record,
@@ -276,15 +276,40 @@ def end_turn(record: Record, event: TurnEnded) -> Record:
         pending_started_at=None,
         pending_user_source=None,
         waiting=waiting.without(record, event.steered),
-        # The latest turn's figures stand for the session, and only if the provider gave any.
-        input_tokens=usage.input_tokens or record.input_tokens,
-        output_tokens=usage.output_tokens or record.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens or record.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens or record.cache_write_tokens,
-        estimated_cost=record.estimated_cost if usage.cost is None else usage.cost,
-        last_prompt_tokens=usage.input_tokens or record.last_prompt_tokens,
         updated_at=record.updated_at if event.at is None else event.at,
+        **_figures(record, event.usage),
     )
+
+
+def _figures(record: Record, usage: Usage | None) -> dict[str, Any]:
+    """The latest turn's figures stand for the session, whether counted or estimated.
+
+    A provider says zero of what it does not know: then what was counted before stands. Counted and
+    estimated tokens never stand side by side, so that one mark speaks for both. An estimate leaves
+    alone what only a provider knows: cache, cost, and how much the model had before it when that
+    was last counted, which is `last_prompt_tokens` and the `output_tokens` that came after them.
+    """
+    usage = usage or Usage()
+    figures = {
+        "cache_read_tokens": usage.cache_read_tokens or record.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens or record.cache_write_tokens,
+        "estimated_cost": record.estimated_cost if usage.cost is None else usage.cost,
+    }
+    if not (usage.input_tokens or usage.output_tokens):
+        return figures
+    before, last = (record.input_tokens, record.output_tokens), record.last_prompt_tokens
+    if not usage.estimated:
+        last = usage.input_tokens or last
+    elif last is not None and not record.usage_estimated:
+        last += record.output_tokens
+    if usage.estimated or record.usage_estimated:
+        before = (0, 0)
+    return figures | {
+        "input_tokens": usage.input_tokens or before[0],
+        "output_tokens": usage.output_tokens or before[1],
+        "usage_estimated": usage.estimated,
+        "last_prompt_tokens": last,
+    }
 
 
 def _pending_row(record: Record, event: TurnEnded) -> Row | None:

@@ -1,14 +1,15 @@
 """A running turn: the task in which the agent works, and what the session keeps of it."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import trio
 
 from actors import Ref
 
-from .agent import AgentError, AgentEvent, AgentTurn
+from .agent import AgentError, AgentEvent, AgentTurn, Usage
 from .answer import Answer
 from .entries import FeedEvent, Steered, TurnFailed, encode
 from .feeds import TurnFeed
@@ -42,15 +43,27 @@ class RunningTurn:
     A turn beside the conversation is one too, with no place in it.
     """
 
-    def __init__(self, turn_id: str, feed: TurnFeed, started_at: float) -> None:
+    def __init__(
+        self,
+        turn_id: str,
+        feed: TurnFeed,
+        started_at: float,
+        sees: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.turn_id = turn_id
         self.feed = feed
         self.started_at = started_at
         self.answer = Answer()
         self.checkpointed = 0  # tool calls completed at the last checkpoint
+        self._sees = sees  # what the model is shown
         self._remarks: deque[tuple[str, str]] = deque()
         self._scope = trio.CancelScope()
         self._left = trio.Event()
+
+    @property
+    def usage(self) -> Usage:
+        """Of the turn so far: as the provider has said, else estimated."""
+        return self.answer.usage_of(self._sees)
 
     def remark(self, remark_id: str, text: str) -> None:
         """For the agent to take up. It is on disk."""
@@ -101,8 +114,10 @@ class RunningTurn:
         turn = replace(turn, remarks=remarks)
         try:
             shorter = await shorten(False)
+            if shorter is not None:
+                turn = self._seeing(turn, shorter)
             try:
-                await agent(turn if shorter is None else replace(turn, messages=shorter), emit)
+                await agent(turn, emit)
             except AgentError as error:
                 # Nobody knew how much fits until the provider said so.
                 if error.type != "context_length" or not self.answer.empty or shorter is not None:
@@ -110,10 +125,14 @@ class RunningTurn:
                 shorter = await shorten(True)
                 if shorter is None:
                     raise
-                await agent(replace(turn, messages=shorter), emit)
+                await agent(self._seeing(turn, shorter), emit)
         except Exception as error:  # noqa: BLE001 - the door: providers raise anything
             return error
         return None
+
+    def _seeing(self, turn: AgentTurn, messages: Sequence[Row]) -> AgentTurn:
+        self._sees = messages
+        return replace(turn, messages=messages)
 
     async def _tick(self, session: Ref, every: float) -> None:
         while True:

@@ -10,7 +10,7 @@ import msgspec
 from actors import MailboxFull
 
 from . import endings, waiting
-from .agent import AgentTurn, Usage
+from .agent import AgentTurn
 from .answer import Answer
 from .context import NEAR, context_rows
 from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
@@ -131,11 +131,11 @@ class Turns:
                 await self._shared.feeds.drop(feed)
             raise
         await feed.wait_shown()
-        turn = RunningTurn(event.turn_id, feed, event.at)
-        self._run(turn)
-        self._ledger.tell("turn_started", turn_id=event.turn_id, at=event.at, source=event.source)
         record = self._ledger.present
         asked = agent_turn(self._shared, record, event.turn_id)
+        turn = RunningTurn(event.turn_id, feed, event.at, asked.messages)
+        self._run(turn)
+        self._ledger.tell("turn_started", turn_id=event.turn_id, at=event.at, source=event.source)
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(event.turn_id, record)
 
@@ -237,11 +237,12 @@ class Turns:
 
     async def _complete(self, turn: RunningTurn) -> None:
         at, answer, record = self._shared.clock(), turn.answer, self._ledger.present
+        counted = turn.usage
         rows = answer.rows(at)
         rows[-1]["_turnDuration"] = round(at - turn.started_at, 3)
         cards = answer.tool_summaries(len(record.messages) + 1)
-        ended = TurnEnded(rows, cards, answer.usage, at, steered=answer.steered)
-        usage = msgspec.structs.asdict(answer.usage or Usage())
+        ended = TurnEnded(rows, cards, counted, at, steered=answer.steered)
+        usage = msgspec.structs.asdict(counted)
         usage["duration_seconds"] = rows[-1]["_turnDuration"]
         if self._shared.context_tokens is not None:
             usage["context_length"] = self._shared.context_tokens
@@ -252,7 +253,8 @@ class Turns:
     async def _fail(self, turn: RunningTurn, failed: TurnFailed) -> None:
         at = self._shared.clock()
         row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
-        await self._end(turn, endings.cut_short(turn.answer, row, at), failed)
+        usage = turn.answer.usage if turn.answer.empty else turn.usage
+        await self._end(turn, endings.cut_short(turn.answer, row, at, usage), failed)
 
     async def unwritable(self, unwritable: TurnUnwritable) -> None:
         turn = self.current(unwritable.turn_id)
@@ -281,7 +283,7 @@ class Turns:
         at = self._shared.clock()
         marker = interrupted_marker("process_restart", at) if shutdown else cancelled_marker(at)
         last: FeedEvent = endings.interrupted() if shutdown else endings.cancelled()
-        await self._end(turn, endings.cut_short(turn.answer, marker, at), last)
+        await self._end(turn, endings.cut_short(turn.answer, marker, at, turn.usage), last)
 
     async def _stop_agent(self, turn: RunningTurn) -> None:
         if not await turn.stop(STOP_SECONDS):
@@ -353,7 +355,8 @@ class Turns:
         else:
             last_known = max(record.updated_at, record.pending_started_at or 0.0)
             marker = interrupted_marker("process_restart", last_known)
-            ended = endings.cut_short(answer, marker, at=None, recovered=True)
+            usage = answer.usage_of(model_sees(record, record.active_stream_id or ""))
+            ended = endings.cut_short(answer, marker, None, usage, recovered=True)
         await self._commit_or_keep(ended)
         if feed is not None and not self._ledger.unsaved:
             feed.running = False

@@ -91,6 +91,21 @@ def test_a_completed_call_is_counted_once_and_learns_its_name():
     assert answer.tools_completed == 1
 
 
+def test_a_provider_that_gave_its_usage_is_believed_and_any_other_is_estimated():
+    asked = [{"role": "user", "content": "x" * 40}]
+    for said in (Usage(5, 6, cost=0.5), Usage(5), Usage(0, 6), Usage(5, 6, estimated=True)):
+        assert built([TextDelta("y" * 80), said]).usage_of(asked) == said
+    assert built([]).usage_of(asked) == Usage(14, 0, estimated=True)
+    assert built([Usage(cost=0.5)]).usage_of(asked) == Usage(14, 0, cost=0.5, estimated=True)
+    emitted = [TextDelta("y" * 80), ReasoningDelta("z" * 400), ToolStarted("c1", "t", {"q": "r"})]
+    sizes = [built(emitted[:n]).usage_of(asked).output_tokens for n in range(4)]
+    assert sizes[:3] == [0, 24, 124]
+    assert sizes[3] > 134
+    assert (
+        built([*emitted, ToolCompleted("c1", "r" * 999)]).usage_of(asked).output_tokens == sizes[3]
+    )
+
+
 @given(st.lists(events, max_size=20))
 def test_what_was_shown_is_what_is_kept(given_events):
     answer = built(given_events)
@@ -112,3 +127,4 @@ def test_the_journal_gives_the_same_answer_again_however_deltas_were_merged(give
     again = built([decode(encode(event)) for event in together])
     assert again.rows(1.0) == built(given_events).rows(1.0)
     assert again.partial_rows(1.0) == built(given_events).partial_rows(1.0)
+    assert again.usage_of([]) == built(given_events).usage_of([])

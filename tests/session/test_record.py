@@ -87,6 +87,12 @@ def test_a_damaged_record_says_so_and_names_the_session(data):
         load("a1", data)
 
 
+def test_the_mark_of_an_estimate_is_on_disk_and_otherwise_there_is_none():
+    record = Record(session_id="a1", input_tokens=4, usage_estimated=True)
+    assert load("a1", dump(record)) == record
+    assert b"usage_estimated" not in dump(Record(session_id="a1", input_tokens=4))
+
+
 def test_the_file_name_is_the_identity():
     assert load("b2", b'{"session_id": "a1", "messages": []}').session_id == "b2"
 

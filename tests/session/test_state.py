@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from actors import Rejected
 from actors.session.agent import Usage
+from actors.session.context import tokens_in_use
 from actors.session.events import TurnEnded
 from actors.session.messages import (
     Archive,
@@ -229,6 +230,35 @@ def test_the_latest_usage_stands_and_silence_changes_nothing():
     assert (second.input_tokens, second.output_tokens, second.estimated_cost) == (10, 5, 0.5)
     third = evolve(running(record=second), TurnEnded((), (), Usage(7, 0), 4.0))
     assert (third.input_tokens, third.output_tokens, third.estimated_cost) == (7, 5, 0.5)
+    assert not third.usage_estimated
+
+
+def ended(record, usage):
+    """The tokens, the mark and how much the model has before it, after a turn with this usage."""
+    record = evolve(running(record=record), TurnEnded((), (), usage, 2.0))
+    tokens = (record.input_tokens, record.output_tokens)
+    return record, tokens, record.usage_estimated, tokens_in_use(record, "")
+
+
+GUESS = Usage(40, 0, estimated=True)
+
+
+def test_counted_and_estimated_tokens_never_stand_side_by_side():
+    counted, *_ = ended(IDLE, Usage(500, 50, 30, 20, 0.5))
+    guessed, tokens, marked, in_use = ended(counted, GUESS)
+    assert (tokens, marked, in_use) == ((40, 0), True, 550)
+    kept = (guessed.cache_read_tokens, guessed.cache_write_tokens, guessed.estimated_cost)
+    assert kept == (30, 20, 0.5)
+    again, tokens, marked, in_use = ended(guessed, Usage(60, 6, estimated=True))
+    assert (tokens, marked, in_use) == ((60, 6), True, 556)
+    for usage in (None, Usage(), Usage(cost=0.7)):
+        silent, tokens, marked, in_use = ended(again, usage)
+        assert (tokens, marked, in_use) == ((60, 6), True, 556)
+    assert silent.estimated_cost == 0.7
+    _, tokens, marked, in_use = ended(again, Usage(700, 0))
+    assert (tokens, marked, in_use) == ((700, 0), False, 700)
+    first, tokens, marked, _ = ended(IDLE, GUESS)
+    assert (tokens, marked, first.last_prompt_tokens) == ((40, 0), True, None)
 
 
 @given(st.lists(st.sampled_from([*COMMANDS, "end"]), max_size=12))
