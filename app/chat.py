@@ -34,6 +34,8 @@ __all__ = ["routes"]
 
 MAX_ATTACHMENTS = 20
 
+WITH_SESSION = (TurnDone, TurnCancelled, TurnFailed)
+
 
 def routes(greenroom: Greenroom) -> Blueprint:
     """Parse, ask one actor, render."""
@@ -59,10 +61,19 @@ def routes(greenroom: Greenroom) -> Blueprint:
         if reader is None:
             return json_response({"error": "stream not found"}, 404)
 
+        held: list[Entry] = []
+
+        async def next_batch() -> Sequence[Entry]:
+            """What carries the session waits for an answer of its actor; the words before it go."""
+            batch = tuple(held) or await reader.next()
+            words = next((n for n, e in enumerate(batch) if isinstance(e.event, WITH_SESSION)), 0)
+            held[:] = batch[words:] if words else ()
+            return batch[:words] if words else batch
+
         async def render(entries: Sequence[Entry]) -> bytes:
             return b"".join([await _frame(greenroom, stream_id, entry) for entry in entries])
 
-        return event_stream(kept_alive(reader.next, render, b": heartbeat\n\n"), last=True)
+        return event_stream(kept_alive(next_batch, render, b": heartbeat\n\n"), last=True)
 
     @page.get("/api/chat/stream/status")
     async def stream_status() -> Response:
@@ -205,7 +216,7 @@ async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
         return entry.frame
     name, data = views.event_of(entry.event)
     event_id = f"{stream_id}:{entry.seq}"
-    if isinstance(entry.event, TurnDone | TurnCancelled | TurnFailed):
+    if isinstance(entry.event, WITH_SESSION):
         # Not kept: it carries the whole session, as it is when it is read.
         return redacted(frame(name, data | await _session_of(greenroom, stream_id), event_id))
     entry.frame = frame(name, data, event_id)
