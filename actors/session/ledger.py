@@ -187,6 +187,10 @@ class Ledger:
         not show the new one. Raises `StorageFailed`.
         """
         store, old = self._shared.store, self.key
+        try:
+            await self.stay()  # what an earlier one left must not be forgotten
+        except StoreError as error:
+            raise _storage_failed(error) from error
         await self.commit(Changed({"rotating_to": await self._free_id()}, None))
         record = msgspec.structs.replace(self.present, rotating_to=None)
         changed = evolve(record, Compressed(str(self.present.rotating_to), compression))

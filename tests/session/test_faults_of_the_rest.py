@@ -25,6 +25,7 @@ from actors.session.record import Record
 from actors.session.refusals import SessionNotFound
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
+from tests.session.conftest import SESSIONS
 
 
 class Echo:
@@ -209,3 +210,37 @@ async def test_a_chain_of_a_thousand_rotations_leads_to_the_session(open_room, a
         assert [row["session_id"] for row in await after.index.ask(ListRows())] == [names[-1]]
         await after.session(names[3]).ask(DeleteSession())
         assert after.files() <= {"_index.json"}
+
+
+async def test_what_a_crash_left_of_a_rotation_does_not_outlive_the_session(
+    open_room, autojump_clock
+):
+    """A record that nobody was told of came back when the session that it was to continue had been
+    rotated otherwise, and deleted: seed 7373 of the fault suite.
+    """
+    memory, cuts = MemoryDisk(), []
+
+    def look(number, name):
+        with suppress(FileNotFoundError):
+            if b'"rotating_to"' in memory.read(SESSIONS / "s1.json"):
+                cuts.append(memory.kill())
+        return False
+
+    async with open_it(open_room, FaultyDisk(memory, look)) as room:
+        await converse(room, [])
+    assert len(cuts) > 4
+    for n, cut in enumerate(cuts):
+        async with open_it(open_room, cut) as after:
+            after.agent.go.set()
+            session = after.session("s1")
+            with suppress(ActorError):
+                await session.ask(Compress())
+                while (await session.ask(CompressionStatus())).status == "running":
+                    await after.greenroom.notices.after(after.greenroom.notices.last)
+            await session.ask(DeleteSession())
+            await after.session("s2").ask(DeleteSession())
+            assert not await after.index.ask(ListRows()), n
+        async with open_it(open_room, cut.crash()) as again:
+            assert not await again.index.ask(ListRows()), n
+            await trio.sleep(10)
+            assert again.files() <= {"_index.json"}, n
