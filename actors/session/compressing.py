@@ -49,10 +49,10 @@ class Compressing:
     # -- on request -------------------------------------------------------------------------
 
     def begin(self, command: Compress) -> CompressionState:
-        """Raises `TurnRunning` or `NotCompressible`."""
+        """Raises `SessionNotFound`, `TurnRunning` or `NotCompressible`."""
+        record = self._ledger.present
         if self.running:
             return self.state
-        record = self._ledger.present
         if self._ledger.running:
             raise TurnRunning(record.active_stream_id or "")
         if self._shared.side_agent is None:

@@ -16,7 +16,7 @@ from actors.session.messages import (
     Rename,
     StartTurn,
 )
-from actors.session.refusals import StorageFailed
+from actors.session.refusals import SessionNotFound, StorageFailed
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.puppet import Puppet
@@ -181,6 +181,19 @@ async def test_a_failed_rotation_leaves_the_session_where_it_was(open_room, auto
     async with open_room(disk.disk.crash()) as after:
         record = await after.record()
         assert (record.session_id, len(record.messages)) == ("s1", 6)
+
+
+async def test_what_was_deleted_cannot_be_compressed(open_room):
+    """Not even if a summary of it is still being made: seed 16468 of the fault suite."""
+    agent = Puppet()
+    async with open_room(agent=agent, side_agent=agent, model_titles=False) as room:
+        session = await room.new()
+        for prompt in ("one", "two", "three"):
+            await whole_turn(room, prompt, [])
+        await session.ask(Compress())
+        await session.ask(DeleteSession())
+        with pytest.raises(SessionNotFound):
+            await session.ask(Compress())
 
 
 async def whole_turn(room, prompt, acknowledged):
