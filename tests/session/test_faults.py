@@ -123,6 +123,9 @@ async def test_what_is_not_saved_yet_is_saved_at_the_end_of_the_process(
         await room.new()
         turn_id, agent = await room.start("go")
         await agent.say("whole")
+        reader = room.greenroom.feeds.read(turn_id)
+        while not any(isinstance(entry.event, TextDelta) for entry in await reader.next()):
+            pass
         fault.on = True
         agent.finish()
         await room.events(turn_id)
