@@ -306,6 +306,8 @@ def _decided(session: Session, command: Command, rules: Rules) -> Iterator[Outco
             yield new("ended", ended(session, end)) if current else same("ended")
         case Summarised(made):
             yield new("summarised", _summarised(session, made))
+            if made and session.running is not None:  # which could not go on without it
+                yield new("summarised", session._replace(name=None))
         case ShutDown():
             yield new("closed", ended(session, "interrupted")._replace(summarising=None))
         case Titled(title):

@@ -91,6 +91,7 @@ class Program:
     model_titles: bool = False
     checkpoint_seconds: float = 15.0
     keep: bool = True
+    context_tokens: int | None = None  # so few that turns begin with a summary
 
     def __str__(self) -> str:
         lines = [f"schedule {self.seed}, latency {self.latency}, {self.fault or 'no fault'}"]
@@ -122,6 +123,7 @@ def programs(chance: Random) -> Program:
         model_titles=chance.random() < 0.3,
         checkpoint_seconds=chance.choice((0.5, 2.0, 15.0)),
         keep=chance.random() < 0.7,
+        context_tokens=chance.choice((None, None, None, 40)),
     )
 
 

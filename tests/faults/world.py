@@ -178,6 +178,8 @@ class Life:
         return True
 
     def _die(self, kind: str) -> None:
+        if self.dead:
+            return
         memory = self.world.memory
         self.dead, self.world.closing = True, False
         self.world.report.crashes[kind] += 1
@@ -199,6 +201,7 @@ class Life:
             side_agent=self._agent,
             model_titles=program.model_titles,
             checkpoint_seconds=program.checkpoint_seconds,
+            context_tokens=program.context_tokens,
             disk=self._disk,
             clock=lambda: 1_000_000.0 + trio.current_time(),
             new_id=lambda: next(self.world.ids),

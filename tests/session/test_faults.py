@@ -137,7 +137,7 @@ async def test_what_is_not_saved_yet_is_saved_at_the_end_of_the_process(
 @pytest.mark.parametrize("rest", [10, 1000, 0])
 async def test_what_was_refused_does_not_come_back(open_room, autojump_clock, rest):
     """The record was replaced, and only the flush of its directory failed: the disk has what the
-    user was told had not been done. Found by seed 196 of the fault suite.
+    user was told had not been done. Found by the fault suite.
     """
     disk = FaultyDisk(MemoryDisk())
     async with open_room(disk) as room:
@@ -187,7 +187,7 @@ async def test_a_failed_rotation_leaves_the_session_where_it_was(open_room, auto
 
 
 async def test_what_was_deleted_cannot_be_compressed(open_room):
-    """Not even if a summary of it is still being made: seed 16468 of the fault suite."""
+    """Not even if a summary of it is still being made. Found by the fault suite."""
     agent = Puppet()
     async with open_room(agent=agent, side_agent=agent, model_titles=False) as room:
         session = await room.new()

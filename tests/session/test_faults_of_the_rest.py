@@ -216,7 +216,7 @@ async def test_what_a_crash_left_of_a_rotation_does_not_outlive_the_session(
     open_room, autojump_clock
 ):
     """A record that nobody was told of came back when the session that it was to continue had been
-    rotated otherwise, and deleted: seed 7373 of the fault suite.
+    rotated otherwise, and deleted. Found by the fault suite.
     """
     memory, cuts = MemoryDisk(), []
 

@@ -144,7 +144,7 @@ async def test_what_waits_goes_before_what_comes_also_if_the_journal_is_lost(ope
 async def test_who_interrupts_as_the_server_ends_is_accepted_or_has_changed_nothing(
     open_room, autojump_clock
 ):
-    """It was refused after the running turn had been stopped: seed 1379 of the fault suite."""
+    """It was refused after the running turn had been stopped. Found by the fault suite."""
     async with open_room(MemoryDisk(latency=1.0)) as room:
         session = await room.new()
         await room.start("one")
@@ -163,5 +163,5 @@ async def test_who_interrupts_as_the_server_ends_is_accepted_or_has_changed_noth
 
 
 def test_the_stream_of_what_was_taken_back_says_so_also_after_a_crash():
-    """It said that the server had stopped: seed 506 of the fault suite."""
+    """It said that the server had stopped. Found by the fault suite."""
     assert ending_of(Record(session_id="s"), "turn", "s", ()) == (cancelled(),)
