@@ -13,6 +13,15 @@ OUR_PAGE = Path(__file__).parent / "static"
 
 FOR_EVER = "public, max-age=31536000, immutable"  # what is asked for by version never changes
 A_WHILE = "max-age=300"
+ASK = "no-cache"  # use it after asking whether it has changed
+# Ours alone: another client's page may need scripts inside it, or hosts of its own.
+POLICY = "; ".join(
+    (
+        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"),
+        *("img-src 'self' data: blob:", "base-uri 'none'", "form-action 'none'"),
+        "frame-ancestors 'none'",
+    )
+)
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
@@ -21,6 +30,7 @@ def routes(directory: Path, max_body: int) -> Blueprint:
     `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__` and `__CSRF_TOKEN_JSON__` are filled in.
     """
     page = Blueprint("page", __name__)
+    ours = directory == OUR_PAGE
     marks = {
         "__WEBUI_VERSION__": __version__,
         "__MAX_UPLOAD_BYTES__": str(max_body),
@@ -35,7 +45,13 @@ def routes(directory: Path, max_body: int) -> Blueprint:
         for mark, value in marks.items():
             text = text.replace(mark, value)
         response = Response(text, content_type=KINDS[path.suffix])
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Cache-Control"] = ASK
+        return response
+
+    @page.after_request
+    async def guarded(response: Response) -> Response:
+        if ours:
+            response.headers["Content-Security-Policy"] = POLICY
         return response
 
     @page.get("/")
@@ -52,7 +68,9 @@ def routes(directory: Path, max_body: int) -> Blueprint:
     @page.get("/session/static/<path:name>")
     async def static(name: str) -> Response:
         response = await send_from_directory(directory, name)
-        response.headers["Cache-Control"] = FOR_EVER if "v" in request.args else A_WHILE
+        # Our modules name each other without a version, and must all be of the same one.
+        kept = FOR_EVER if "v" in request.args else A_WHILE
+        response.headers["Cache-Control"] = ASK if ours else kept
         return response
 
     @page.get("/<any('manifest.json', 'manifest.webmanifest', 'favicon.ico'):name>")

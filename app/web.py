@@ -12,7 +12,7 @@ from quart_trio import QuartTrio
 
 from actors.greenroom import Greenroom
 
-from . import __version__, changes, chat, page, projects, quiet, sessions, side_streams
+from . import __version__, changes, chat, page, projects, quiet, sessions, side_streams, tab
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
@@ -54,6 +54,7 @@ def create_app(
         projects.routes(greenroom),
         chat.routes(greenroom),
         side_streams.routes(greenroom, stopping),
+        tab.routes(greenroom, stopping),
         quiet.routes(agent_status),
         page.routes(page_dir, MAX_BODY),
     ):
