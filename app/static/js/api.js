@@ -1,0 +1,53 @@
+// Asking the server. An error says what happened and what one can do about it.
+
+const ADVICE = {
+  0: "Is it still running? Nothing was changed; what you wrote is still here.",
+  413: "Send less at once.",
+  429: "Wait until some of them had their turn, or remove one.",
+  507: "Make room on the server's disk, then try again.",
+};
+
+export class ServerError extends Error {
+  constructor(status, text, data = {}) {
+    const said = text.replace(/[.!?]?$/, (end) => end || ".");
+    super(ADVICE[status] ? `${said} ${ADVICE[status]}` : said);
+    this.status = status;
+    this.text = text;
+    this.data = data;
+  }
+
+  get unreachable() {
+    return this.status === 0;
+  }
+}
+
+/** GET without a body, POST with one. A POST with a key is done once, however often it is sent. */
+export async function call(path, body, { key, raw } = {}) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  if (key) headers["Idempotency-Key"] = key;
+  let response;
+  try {
+    response = await fetch(path, {
+      method: body === undefined ? "GET" : "POST",
+      headers,
+      body: body === undefined ? undefined : raw ? body : JSON.stringify(body),
+      cache: "no-store",
+    });
+  } catch {
+    throw new ServerError(0, "The server cannot be reached");
+  }
+  let data;
+  try {
+    data = await response.json();
+  } catch {
+    throw new ServerError(response.status, `The server answered with ${response.status}`);
+  }
+  if (!response.ok || data.error) {
+    throw new ServerError(response.status, data.error ?? `The server answered with ${response.status}`, data);
+  }
+  return data;
+}
+
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
+
+export const query = (path, values) => `${path}?${new URLSearchParams(values)}`;

@@ -1,0 +1,325 @@
+// The page, put together: which chat is open, and what the keys and buttons do.
+
+import { Actions } from "./actions.js";
+import { Agent, welcome } from "./agent.js";
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { told } from "./dialogs.js";
+import { $, button, chord, drawIcons, el, icon } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { Follow } from "./follow.js";
+import { SessionList } from "./list.js";
+import { menuIsOpen, openMenu } from "./menu.js";
+import { Queue } from "./queue.js";
+import { guarded, problem, toast } from "./says.js";
+import { TabStream } from "./stream.js";
+
+drawIcons();
+$("search-keys").textContent = chord("K");
+
+// -- its parts ------------------------------------------------------------------------------
+
+const drafts = new Drafts();
+const agent = new Agent(() => showWelcome());
+const follow = new Follow($("scroll"), $("transcript"), $("latest"));
+
+const chat = new Chat({
+  follow,
+  queue: new Queue(),
+  acts: {
+    retry: guarded(() => chat.retry()),
+    edit: guarded((index, text, files) => chat.edit(index, text, files)),
+    branch: guarded((keep) => actions.branch(keep)),
+  },
+  hooks: {
+    onShown: shown,
+    onBusy: (busy) => composer.setBusy(busy),
+    onGone: gone,
+    onTurn: () => agent.look(),
+    onMissing: () => stream.open(),
+    onNew: () => { history.pushState(null, "", address(chat.id)); stream.open(); list.refresh(); },
+    onUnsent: (draft) => { composer.put(draft); composer.changed(); },
+    newIn: () => (isProject(list.scope.value) ? { project_id: list.scope.value } : {}),
+  },
+});
+
+const composer = new Composer({
+  onSend: async (sent) => {
+    const id = chat.id;
+    const accepted = await chat.send(sent);
+    if (accepted) drafts.sent(id);
+    return accepted;
+  },
+  onStop: () => chat.stop(),
+  onChange: (draft) => drafts.save(chat.id, draft),
+});
+
+const list = new SessionList({
+  onOpen: guarded(open),
+  menuFor: (row, anchor, onClose) => openMenu(anchor, actions.entries(row), { onClose, label: `Actions for ${row.title}` }),
+  onRows: (rows) => { showWelcome(); nameOf(rows); },
+});
+
+const actions = new Actions({ chat, list, onOpen: open, onBlank: blank });
+
+const stream = new TabStream({
+  where: () => chat.where(),
+  onEvent: (name, data, id) => {
+    if (name === "hello" || name === "changed") list.refresh();
+    if (name === "hello") agent.look();
+    chat.hear(name, data, id);
+  },
+  onState: connection,
+});
+
+const isProject = (scope) => scope !== "" && scope !== "archived";
+const address = (id) => (id ? `/session/${id}` : "/");
+const inAddress = () => location.pathname.match(/^\/session\/([0-9A-Za-z_-]+)$/)?.[1] ?? null;
+
+// -- which chat is open ---------------------------------------------------------------------
+
+async function open(id, { push = true } = {}) {
+  closeDrawer();
+  if (id !== chat.id) {
+    if (!(await chat.open(id))) return;
+    composer.put(drafts.of(chat.session));
+    stream.open();
+  }
+  if (push && inAddress() !== chat.id) history.pushState(null, "", address(chat.id));
+  shown();
+  if (!coarse()) composer.focus();
+}
+
+function blank({ push = true } = {}) {
+  closeDrawer();
+  chat.blank();
+  composer.put(drafts.of(null));
+  if (push && location.pathname !== "/") history.pushState(null, "", "/");
+  stream.open();
+  composer.focus();
+}
+
+function gone() {
+  const { text, files } = composer.draft;
+  blank();
+  if (text || files.length) composer.put({ text, files });
+  toast("This chat was deleted.");
+}
+
+function shown() {
+  const { session } = chat;
+  const title = !session || session.title === "Untitled" ? "New chat" : session.title;
+  $("title").textContent = title;
+  $("title").title = title;
+  document.title = `${chat.busy ? "● " : ""}${title} · Greenroom`;
+  $("session-menu").hidden = !session;
+  list.select(chat.id);
+  if (session && inAddress() && inAddress() !== chat.id) history.replaceState(null, "", address(chat.id)); // it goes on under another id
+  showWelcome();
+}
+
+function nameOf(rows) {
+  const row = rows.find((one) => one.session_id === chat.id);
+  if (row && row.title !== chat.session.title) {
+    chat.session.title = row.title;
+    shown();
+  }
+}
+
+function showWelcome() {
+  const empty = !chat.session && !$("scroll").querySelector(".skeletons") && list.rows !== null;
+  if (empty) {
+    const said = JSON.stringify([agent.status, list.rows.length === 0]);
+    if ($("welcome").dataset.said !== said) {
+      $("welcome").dataset.said = said;
+      welcome(agent, list.rows.length === 0, (text) => {
+        composer.put({ text });
+        composer.changed();
+        composer.focus();
+      });
+    }
+  }
+  $("welcome").hidden = !empty;
+}
+
+addEventListener("popstate", guarded(async () => {
+  const id = inAddress();
+  if (id) await open(id, { push: false });
+  else blank({ push: false });
+}));
+
+// -- the connection -------------------------------------------------------------------------
+
+function connection(state, failures = 0) {
+  const box = $("connection");
+  if (state === "open") {
+    if (!box.hidden && box.contains(document.activeElement)) composer.focus();
+    box.hidden = true;
+    box.replaceChildren();
+    return;
+  }
+  const text = navigator.onLine === false ? "You are offline. Reconnecting…" : failures > 4
+    ? "Reconnecting… The server does not answer. Is it still running?" : "Reconnecting…";
+  if (box.dataset.said === text && !box.hidden) return;
+  box.dataset.said = text;
+  box.hidden = false;
+  box.replaceChildren(el("span.spin"), el("span", {}, text), button("", "Try now", null, () => stream.open()));
+}
+
+addEventListener("offline", () => connection("waiting"));
+
+// -- the drawer -----------------------------------------------------------------------------
+
+const narrow = matchMedia("(max-width: 800px)");
+const coarse = () => matchMedia("(pointer: coarse)").matches;
+
+function openDrawer() {
+  document.body.classList.add("drawer");
+  $("backdrop").hidden = false;
+  $("main").inert = true;
+  $("open-drawer").setAttribute("aria-expanded", "true");
+  $("close-drawer").focus();
+}
+
+function closeDrawer() {
+  if (!document.body.classList.contains("drawer")) return false;
+  document.body.classList.remove("drawer");
+  $("backdrop").hidden = true;
+  $("main").inert = false;
+  $("open-drawer").setAttribute("aria-expanded", "false");
+  $("open-drawer").focus();
+  return true;
+}
+
+$("open-drawer").onclick = openDrawer;
+$("close-drawer").onclick = closeDrawer;
+$("backdrop").onclick = closeDrawer;
+narrow.onchange = closeDrawer;
+
+// -- buttons and keys -----------------------------------------------------------------------
+
+$("new").onclick = $("new-top").onclick = () => blank();
+$("projects").onclick = guarded(() => actions.projects());
+$("import").onclick = () => $("import-file").click();
+$("session-menu").onclick = () => {
+  const row = list.rows?.find((one) => one.session_id === chat.id) ?? chat.session;
+  openMenu($("session-menu"), actions.entries(row), { label: "Actions for this chat" });
+};
+
+const THEMES = { system: "system", light: "sun", dark: "moon" };
+
+function setTheme(theme) {
+  if (theme === "system") {
+    delete document.documentElement.dataset.theme;
+    localStorage.removeItem("theme");
+  } else {
+    document.documentElement.dataset.theme = theme;
+    localStorage.setItem("theme", theme);
+  }
+  showTheme();
+}
+
+function showTheme() {
+  const theme = document.documentElement.dataset.theme ?? "system";
+  $("theme").replaceChildren(icon(THEMES[theme]));
+  $("theme").setAttribute("aria-label", `Theme: ${theme}`);
+}
+
+$("theme").setAttribute("aria-haspopup", "menu");
+$("theme").onclick = () => openMenu($("theme"), [
+  { label: "Light", icon: "sun", run: () => setTheme("light") },
+  { label: "Dark", icon: "moon", run: () => setTheme("dark") },
+  { label: "As the system has it", icon: "system", run: () => setTheme("system") },
+], { label: "Theme" });
+showTheme();
+
+const KEYS = [
+  ["Enter", "Send; while an answer comes, let it wait for its turn"],
+  [chord("Enter"), "Stop the answer and send at once"],
+  ["Shift Enter", "A new line"],
+  ["Esc", "Stop the answer; close what is open"],
+  [chord("K"), "Search chats"],
+  ["↑ ↓", "Move in the list; → leads to a chat's actions"],
+  ["Alt N", "New chat"],
+];
+$("keys").onclick = () => told("Keyboard", el("table", {}, el("tbody", {}, KEYS.map(([keys, what]) =>
+  el("tr", {}, el("th", { scope: "row" }, el("kbd", {}, keys)), el("td", {}, what))))));
+
+document.addEventListener("keydown", (event) => {
+  const command = event.ctrlKey || event.metaKey;
+  if (document.querySelector("dialog[open]") || menuIsOpen()) return;
+  if (command && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    if (narrow.matches && !document.body.classList.contains("drawer")) openDrawer();
+    $("search").focus();
+    $("search").select();
+  } else if (event.altKey && event.code === "KeyN") {
+    event.preventDefault();
+    blank();
+  } else if (event.key === "Escape" && !event.isComposing) {
+    if (document.activeElement === $("search") && $("search").value) {
+      $("search").value = "";
+      list.type();
+    } else if (document.activeElement === $("search") && !narrow.matches) composer.focus();
+    else if (!closeDrawer() && chat.busy) chat.stop();
+    else return;
+    event.preventDefault();
+  }
+});
+
+// -- files ----------------------------------------------------------------------------------
+
+async function takeFiles(files) {
+  try {
+    const others = await actions.take(files);
+    if (others.length) await composer.attach(others);
+  } catch (error) {
+    problem(error);
+  }
+}
+
+$("import-file").onchange = async () => {
+  const files = [...$("import-file").files];
+  $("import-file").value = "";
+  try {
+    const others = await actions.take(files);
+    if (others.length) toast(`${others[0].name} is not an exported chat: choose a JSON file that Greenroom has exported.`, { error: true });
+  } catch (error) {
+    problem(error);
+  }
+};
+
+let dragged = 0;
+const withFiles = (event) => event.dataTransfer?.types.includes("Files");
+addEventListener("dragenter", (event) => { if (withFiles(event)) { dragged++; $("drop").hidden = false; } });
+addEventListener("dragleave", (event) => { if (withFiles(event) && --dragged <= 0) { dragged = 0; $("drop").hidden = true; } });
+addEventListener("dragover", (event) => { if (withFiles(event)) event.preventDefault(); });
+addEventListener("drop", (event) => {
+  if (!withFiles(event)) return;
+  event.preventDefault();
+  dragged = 0;
+  $("drop").hidden = true;
+  takeFiles([...event.dataTransfer.files]);
+});
+
+// -- begin ----------------------------------------------------------------------------------
+
+agent.look();
+list.refresh();
+const wanted = inAddress();
+if (wanted) {
+  try {
+    await open(wanted, { push: false });
+  } catch (error) {
+    if (error.status === 404) {
+      toast("There is no such chat any more.", { error: true });
+      blank();
+    } else if (error.unreachable) {
+      connection("waiting");
+      setTimeout(() => location.reload(), 2000);
+    } else {
+      problem(error);
+      stream.open();
+    }
+  }
+} else blank({ push: false });

@@ -1,0 +1,77 @@
+"""Real Chromium against the real server. Screenshots go to GREENROOM_SCREENSHOTS, or to pytest's
+temporary directory."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.browser.stage import open_stage
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM = os.environ.get("GREENROOM_CHROMIUM") or shutil.which("chromium")
+WIDTHS = {"narrow": (360, 740), "wide": (1600, 1000)}
+GUARD_MS = 20_000
+
+expect.set_options(timeout=GUARD_MS)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        text = "no Chromium: the page is NOT tested (apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    with open_stage(tmp_path / "data") as stage:
+        yield stage
+
+
+@pytest.fixture
+def open_tab(browser, stage):
+    """A tab of its own context, or of `beside`. What went wrong in it fails the test."""
+    contexts, wrong = [], []
+
+    def open_one(path="/", *, width=1200, height=800, beside=None, theme="light", **options):
+        if beside is None:
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=theme, **options
+            )
+            context.set_default_timeout(GUARD_MS)
+            contexts.append(context)
+        else:
+            context = beside.context
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
+        page.wrong = wrong
+        page.goto(stage.url + path)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    # A request that a dead server did not answer is not the page's doing.
+    assert [text for text in wrong if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture
+def shoot(tmp_path):
+    """Keep a picture of the page, under this name."""
+    directory = Path(os.environ.get("GREENROOM_SCREENSHOTS") or tmp_path / "screenshots")
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def take(page, name):
+        page.screenshot(path=directory / f"{name}.png")
+
+    return take
