@@ -25,6 +25,7 @@ from .messages import (
 from .record import Compression, Row
 from .refusals import NotCompressible, StorageFailed, TurnRunning
 from .shared import Shared
+from .transcript import content_seen, text_of
 
 __all__ = ["Compressing"]
 
@@ -104,7 +105,9 @@ class Compressing:
         if record is None or self._shared.side_agent is None:
             return None
         if not force:
-            prompt = record.pending_user_message or ""
+            files = record.pending_attachments
+            pending = {"content": record.pending_user_message, "attachments": files}
+            prompt = text_of(content_seen(pending))
             if room is None or tokens_in_use(record, prompt) < room * NEAR:
                 return None
         plan = plan_compression(record, room=room)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .record import Compression, Record, Row
-from .transcript import text_of
+from .transcript import content_seen, text_of
 
 __all__ = [
     "CompressionPlan",
@@ -73,7 +73,7 @@ def estimated_tokens(rows: Sequence[Mapping[str, Any]]) -> int:
 
 def _size(row: Mapping[str, Any]) -> int:
     calls = row.get("tool_calls")
-    size = len(text_of(row.get("content")))
+    size = len(text_of(content_seen(row)))
     return size + (len(msgspec.json.encode(calls)) if calls else 0)
 
 
@@ -112,7 +112,7 @@ def plan_compression(
 def summary_request(plan: CompressionPlan) -> list[Row]:
     """What the model is asked. Bounded, whatever was said: long rows lose their middle."""
     lines = [
-        f"{row.get('role')}: {_shortened(text_of(row.get('content')), ROW_CHARACTERS)}"
+        f"{row.get('role')}: {_shortened(text_of(content_seen(row)), ROW_CHARACTERS)}"
         for row in plan.old
         if not row.get("_error")
     ]

@@ -11,6 +11,7 @@ from .record import Record, Row
 __all__ = [
     "cancelled_marker",
     "cards_before",
+    "content_seen",
     "error_row",
     "interrupted_marker",
     "last_user_row",
@@ -109,6 +110,23 @@ def text_of(content: object) -> str:
     return " ".join(part for part in parts if isinstance(part, str))
 
 
+def content_seen(row: Mapping[str, Any]) -> Any:
+    """What the model reads of a message: what was said, and the text of the files that came along.
+    An attachment without `text` is but a name to people.
+    """
+    content, attached = row.get("content"), row.get("attachments")
+    files = [
+        f"Attached file {file.get('name') or 'without a name'}:\n\n{file['text']}"
+        for file in (attached if isinstance(attached, list | tuple) else ())
+        if isinstance(file, dict) and isinstance(file.get("text"), str)
+    ]
+    if not files:
+        return content
+    if isinstance(content, list):
+        return [*content, *({"type": "text", "text": text} for text in files)]
+    return "\n\n".join([text_of(content), *files])
+
+
 def title_from(rows: Iterable[Row], prompt: str = "") -> str | None:
     """A title for the time being: the beginning of the first thing the user said."""
     said = [text_of(row.get("content")) for row in rows if row.get("role") == "user"]
@@ -129,6 +147,8 @@ def model_input(rows: Iterable[Row]) -> list[Row]:
         if row.get("_error"):
             continue
         clean = {key: row[key] for key in MODEL_KEYS if row.get(key) is not None}
+        if (content := content_seen(row)) is not None:
+            clean["content"] = content
         role = clean.get("role")
         if role == "tool":
             if clean.get("tool_call_id") not in open_calls:

@@ -237,12 +237,16 @@ class Turns:
 
     async def _complete(self, turn: RunningTurn) -> None:
         at, answer, record = self._shared.clock(), turn.answer, self._ledger.present
-        counted = turn.usage
+        used = turn.usage
         rows = answer.rows(at)
         rows[-1]["_turnDuration"] = round(at - turn.started_at, 3)
+        tokens = {"input_tokens": used.input_tokens, "output_tokens": used.output_tokens}
+        rows[-1]["_turnUsage"] = tokens | ({"estimated": True} if used.estimated else {})
+        if used.model is not None:
+            rows[-1]["_usedModel"] = used.model
         cards = answer.tool_summaries(len(record.messages) + 1)
-        ended = TurnEnded(rows, cards, counted, at, steered=answer.steered)
-        usage = msgspec.structs.asdict(counted)
+        ended = TurnEnded(rows, cards, used, at, steered=answer.steered)
+        usage = msgspec.structs.asdict(used)
         usage["duration_seconds"] = rows[-1]["_turnDuration"]
         if self._shared.context_tokens is not None:
             usage["context_length"] = self._shared.context_tokens

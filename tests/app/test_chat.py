@@ -65,6 +65,7 @@ async def test_a_turn_from_the_first_message_to_the_last_event(client, upstream)
     rows = [(row["role"], row["content"]) for row in done["session"]["messages"]]
     assert rows == [("user", "What time is it?"), ("assistant", "It is noon.")]
     assert done["usage"]["output_tokens"] == 3
+    assert done["session"]["messages"][-1]["_turnUsage"] == {"input_tokens": 7, "output_tokens": 3}
     listed = (await client.get("/api/sessions"))["sessions"]
     assert [(row["title"], row["message_count"]) for row in listed] == [("What time is it?", 2)]
     usage = await client.get("/api/session/usage", session_id=session_id)

@@ -92,6 +92,16 @@ def test_what_is_asked_of_the_model_is_bounded():
     assert sum(len(row["content"]) for row in request) < 30_000
 
 
+def test_the_text_of_files_counts_and_is_summarised():
+    row = {"role": "user", "content": "Read it."}
+    file = {"name": "a.txt", "text": "needle " * 100}
+    with_file = {**row, "attachments": [file]}
+    assert estimated_tokens([with_file]) > estimated_tokens([row]) + 150
+    messages = (with_file, *talk(3).messages)
+    plan = plan_compression(msgspec.structs.replace(EMPTY, messages=messages))
+    assert "needle" in summary_request(plan)[-1]["content"]
+
+
 def test_the_size_of_the_next_request_is_what_the_provider_counted_if_it_did():
     record = talk(2)
     assert tokens_in_use(record, "") == estimated_tokens(record.messages)

@@ -57,6 +57,19 @@ def test_no_transcript_makes_it_fail_or_leak_other_keys(rows):
         assert set(row) <= set(MODEL_KEYS)
 
 
+def test_the_model_reads_the_text_of_files_and_not_their_other_names():
+    row = {"role": "user", "content": "Sum it up."}
+    file = {"name": "a.txt", "size": 3, "text": "One two."}
+    seen = "Sum it up.\n\nAttached file a.txt:\n\nOne two."
+    assert model_input([{**row, "attachments": [file]}]) == [{"role": "user", "content": seen}]
+    for names in (["a.txt"], [{"name": "a.txt"}], [{"text": 7}], {}, 7):
+        assert model_input([{**row, "attachments": names}]) == [row]
+    parts = [{"type": "text", "text": "Sum it up."}]
+    (said,) = model_input([{**row, "content": parts, "attachments": [file]}])
+    assert said["content"][0] == parts[0]
+    assert said["content"][1]["text"].endswith("One two.")
+
+
 def test_markers_say_what_happened_and_are_marked():
     assert cancelled_marker(1.0)["content"].startswith("**Task cancelled:**")
     interrupted = interrupted_marker("process_restart", 1.0)
