@@ -31,18 +31,27 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def house(tmp_path_factory):
+    """A server for all tests that do it no harm. None of them is the first to use it."""
+    with open_stage(tmp_path_factory.mktemp("house") / "data") as stage:
+        stage.start()
+        yield stage
+
+
 @pytest.fixture
 def stage(tmp_path):
+    """A place for a server of the test's own."""
     with open_stage(tmp_path / "data") as stage:
         yield stage
 
 
 @pytest.fixture
-def open_tab(browser, stage):
-    """A tab of its own context, or of `beside`. What went wrong in it fails the test."""
+def open_tab(browser):
+    """A tab, in a context of its own or in that of `beside`. An error in a page fails the test."""
     contexts, wrong = [], []
 
-    def open_one(path="/", *, width=1200, height=800, beside=None, theme="light", **options):
+    def open_one(stage, path="/", *, width=1200, height=800, beside=None, theme="light", **options):
         if beside is None:
             context = browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=theme, **options
@@ -54,14 +63,13 @@ def open_tab(browser, stage):
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
-        page.wrong = wrong
         page.goto(stage.url + path)
         return page
 
     yield open_one
     for context in contexts:
         context.close()
-    # A request that a dead server did not answer is not the page's doing.
+    # That a server did not answer, or refused, is what some tests are about.
     assert [text for text in wrong if "Failed to load resource" not in text] == []
 
 

@@ -107,12 +107,16 @@ class Stage:
         settings = {"AGENT": "openai", "BASE_URL": self.upstream.url, "MODEL": "puppet", **env}
         named = {f"GREENROOM_{name}": value for name, value in settings.items()}
         named["GREENROOM_PORT"] = str(self.port)
-        self._server = self.run(self._nursery.start, self._serve, named)
+        self._server = self.run(self._start, named)
 
-    async def _serve(self, env: dict[str, str], task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        async with running_server(self.directory, env=env) as server:
-            task_status.started(server)
-            await server.process.wait()
+    async def _start(self, env: dict[str, str]) -> ServerProcess:
+        async def serve(task_status: Any) -> None:
+            async with running_server(self.directory, env=env) as server:
+                task_status.started(server)
+                await server.process.wait()
+
+        server: ServerProcess = await self._nursery.start(serve)
+        return server
 
     def kill(self) -> None:
         """As a power cut ends a process."""

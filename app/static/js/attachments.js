@@ -37,6 +37,6 @@ export function chip(attachment, after = null) {
 }
 
 export function filesOf(attachments) {
-  if (!attachments?.length) return null;
+  if (!Array.isArray(attachments) || !attachments.length) return null;
   return el("ul.files", { "aria-label": "Attached files" }, attachments.map((one) => el("li", {}, chip(one))));
 }

@@ -132,6 +132,7 @@ export class Chat {
 
   apply(session, asked) {
     this.applied = asked;
+    const moved = this.session && this.session.session_id !== session.session_id; // it was compressed
     this.session = session;
     const { messages, _messages_offset: from } = session;
     const kept = from - this.offset;
@@ -149,6 +150,7 @@ export class Chat {
     this.render();
     this.queue.show(session.session_id, session.queue ?? []);
     this.hooks.onBusy(this.busy);
+    if (moved) this.hooks.onMoved();
     this.hooks.onShown();
   }
 

@@ -35,6 +35,7 @@ const chat = new Chat({
     onShown: shown,
     onBusy: (busy) => composer.setBusy(busy),
     onGone: gone,
+    onMoved: () => history.replaceState(null, "", address(chat.id)),
     onTurn: () => agent.look(),
     onMissing: () => stream.open(),
     onNew: () => { history.pushState(null, "", address(chat.id)); stream.open(); list.refresh(); },
@@ -85,7 +86,7 @@ async function open(id, { push = true } = {}) {
     composer.put(drafts.of(chat.session));
     stream.open();
   }
-  if (push && inAddress() !== chat.id) history.pushState(null, "", address(chat.id));
+  if (inAddress() !== chat.id) history[push ? "pushState" : "replaceState"](null, "", address(chat.id));
   shown();
   if (!coarse()) composer.focus();
 }
@@ -114,7 +115,6 @@ function shown() {
   document.title = `${chat.busy ? "● " : ""}${title} · Greenroom`;
   $("session-menu").hidden = !session;
   list.select(chat.id);
-  if (session && inAddress() && inAddress() !== chat.id) history.replaceState(null, "", address(chat.id)); // it goes on under another id
   showWelcome();
 }
 

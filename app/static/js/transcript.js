@@ -8,6 +8,12 @@ import { clock, duration, many } from "./format.js";
 import { prose } from "./markdown.js";
 import { announce } from "./says.js";
 
+const SECRET = "[secret]"; // what the server shows in place of a key
+
+// Rows may come from a file that anybody wrote.
+const listed = (value) => (Array.isArray(value) ? value.filter((one) => one && typeof one === "object") : []);
+const timeOf = ({ timestamp: at }) => (typeof at === "number" && at > 0 && at < 8e12 ? at : null);
+
 export const textOf = (content) =>
   typeof content === "string" ? content
     : Array.isArray(content) ? content.map((part) => part?.text).filter((text) => typeof text === "string").join(" ") : "";
@@ -57,7 +63,7 @@ export class Transcript {
 
   /** `live`: the turn that runs, or null. */
   show(session, rows, offset, live) {
-    const failed = new Set((session.tool_calls ?? []).filter((card) => card.is_error).map((card) => card.tid));
+    const failed = new Set(listed(session.tool_calls).filter((card) => card.is_error).map((card) => card.tid));
     const index = session.compression_anchor_visible_idx;
     const anchor = typeof index === "number" ? { index, summary: session.compression_anchor_summary ?? "" } : null;
     const items = itemsOf(rows, offset, anchor);
@@ -100,7 +106,7 @@ export class Transcript {
     const node = userMessage(text, row.attachments);
     node.append(
       el("div.actions", {},
-        row.timestamp && el("time.facts", { dateTime: new Date(row.timestamp * 1000).toISOString() }, clock(row.timestamp)),
+        timeOf(row) && el("time.facts", { dateTime: new Date(timeOf(row) * 1000).toISOString() }, clock(timeOf(row))),
         copyButton("Copy message", () => text),
         button("icon", "Edit and send again", "edit", () => this.edit(node, item)),
         button("icon", "Branch: a new chat that begins with all before this", "branch", () => this.acts.branch(item.at)),
@@ -119,7 +125,7 @@ export class Transcript {
     };
     const form = el("form", {}, field,
       el("div", {},
-        el("p", {}, "What follows it is taken away."),
+        el("p", {}, field.value.includes(SECRET) ? `Write the secret again where it says ${SECRET}. ` : "", "What follows it is taken away."),
         button("", "Cancel", null, done),
         el("button.primary", { type: "submit" }, "Send"),
       ));
@@ -154,7 +160,7 @@ export class Transcript {
     }
     view.finish();
     const facts = factsOf(item.rows);
-    const at = item.rows.at(-1).timestamp;
+    const at = timeOf(item.rows.at(-1));
     return el("li.answer", {}, el("h3.unseen", {}, "Answer"), view.node,
       el("div.actions", {},
         view.text.trim() && copyButton("Copy answer", () => view.text.trim()),
@@ -189,10 +195,10 @@ function fill(view, row, failed) {
   if (row.reasoning) view.addReasoning(row.reasoning);
   // Of an answer that was cut off it is not known between which words its tools were called.
   if (!row._partial) view.addText(textOf(row.content));
-  for (const call of row.tool_calls ?? []) {
+  for (const call of listed(row.tool_calls)) {
     view.startTool({ id: call.id, name: call.function?.name ?? "tool", args: parsed(call.function?.arguments) });
   }
-  for (const card of row._partial_tool_calls ?? []) {
+  for (const card of listed(row._partial_tool_calls)) {
     view.startTool({ id: card.tid, name: card.name, args: card.args });
     view.endTool({ id: card.tid, result: card.snippet, isError: card.is_error || failed.has(card.tid), cut: card.done === false });
   }
