@@ -5,9 +5,13 @@ from playwright.sync_api import Page, expect
 __all__ = ["answers", "menu", "said", "send", "shown_answer", "wait_done"]
 
 
-def send(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.keyboard.press("Enter")
+def send(page: Page, text: str, *, accepted: bool = True) -> None:
+    """Write it and press Enter; the field is empty when the server has it."""
+    field = page.get_by_label("Message", exact=True)
+    field.fill(text)
+    field.press("Enter")
+    if accepted:
+        expect(field).to_have_value("")
 
 
 def said(page: Page) -> list[str]:

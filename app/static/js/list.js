@@ -255,16 +255,16 @@ export class SessionList {
   }
 
   fill(item, { row, index }) {
-    const current = row.session_id === this.current;
-    const tab = row.session_id === this.active ? 0 : -1;
-    const said = JSON.stringify([row, current, tab, index]);
-    if (said === item.said) return;
-    item.said = said;
     const [link, more] = item.node.children;
-    link.href = `/session/${row.session_id}`;
-    link.tabIndex = more.tabIndex = tab;
-    if (current) link.setAttribute("aria-current", "page");
+    link.tabIndex = more.tabIndex = row.session_id === this.active ? 0 : -1;
+    if (row.session_id === this.current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+    item.node.setAttribute("aria-posinset", index + 1);
+    item.node.setAttribute("aria-setsize", this.count);
+    const said = JSON.stringify(row);
+    if (said === item.said) return; // what is being clicked must not be made anew
+    item.said = said;
+    link.href = `/session/${row.session_id}`;
     const title = row.title === "Untitled" ? "New chat" : row.title;
     const name = el("span.name", {}, title);
     if (row.match_preview && row.match_type === "content") name.append(el("span.found", {}, row.match_preview));
@@ -274,12 +274,10 @@ export class SessionList {
         (row.running || row.is_streaming) && el("span.dot", { title: "Answering" }, el("span.unseen", {}, `answering${waits}: `)),
         name,
         row.pinned && icon("pin"),
-        row.pinned && el("span.unseen", {}, "pinned"),
+        row.pinned && el("span.unseen", {}, ", pinned"),
       ].filter(Boolean),
     );
     more.setAttribute("aria-label", `Actions for ${title}`);
-    item.node.setAttribute("aria-posinset", index + 1);
-    item.node.setAttribute("aria-setsize", this.count);
   }
 
   // -- moving in it -------------------------------------------------------------------------
