@@ -103,7 +103,7 @@ export function welcome(agent, first, onTry) {
     parts.push(el("img", { src: "/static/icon.svg", alt: "", width: 52, height: 52 }),
       el("h2", {}, "Welcome to Greenroom"),
       el("p", {}, "What you see here is saved before you see it. Reload, close the lid, or kill the server in the middle of an answer: you go on where you were."));
-  } else parts.push(el("h2", {}, "What is it about?"), el("p", {}, "Write below to begin a new chat, or choose one from the list."));
+  } else parts.push(el("h2", {}, "What is on your mind?"), el("p", {}, "Write below to begin a new chat, or choose one from the list."));
   if (agent.status) {
     const change = el("button", { type: "button", onclick: () => agent.explain() }, "Change it");
     parts.push(el("div.who", {}, el("div", {}, el("strong", {}, `${agent.name} answers`), el("span", {}, agent.describe())), change));

@@ -14,6 +14,7 @@ const MOST = 500;
 const NOT_OF_THE_TRANSCRIPT = new Set(["turn_started", "compression_ended"]);
 const ENDINGS = new Set(["done", "cancel", "apperror"]);
 const SKELETON_MS = 150;
+const AGAIN_MS = 200;
 
 export class Chat {
   /** `stream` is opened anew when another session is; `hooks`: onShown, onBusy, onGone, onTurn. */
@@ -69,11 +70,11 @@ export class Chat {
     this.queue.show(null, []);
     $("earlier").hidden = true;
     $("scroll").scrollTop = 0;
-    $("scroll").querySelector(".skeletons")?.remove();
+    this.unskeleton();
     this.hooks.onBusy(false);
   }
 
-  /** False if another one was opened meanwhile. Throws if there is none of this id. */
+  /** False if another one was opened meanwhile. If it throws, what was open is open still. */
   async open(sessionId) {
     const opening = ++this.opening;
     const waiting = setTimeout(() => this.skeleton(), SKELETON_MS);
@@ -87,19 +88,24 @@ export class Chat {
       return true;
     } finally {
       clearTimeout(waiting);
-      if (opening === this.opening) $("scroll").querySelector(".skeletons")?.remove();
+      if (opening === this.opening) this.unskeleton();
     }
   }
 
   skeleton() {
-    this.leave();
-    $("welcome").hidden = true;
+    this.unskeleton();
+    $("scroll").classList.add("opening");
     const bars = ["mine", "", "", ""].map((kind, n) => {
       const bar = el(`i${kind ? `.${kind}` : ""}`);
       if (!kind) bar.style.width = `${[0, 92, 100, 64][n]}%`;
       return bar;
     });
     $("scroll").prepend(el("div.skeletons", { role: "status", "aria-label": "Loading the chat" }, ...bars));
+  }
+
+  unskeleton() {
+    $("scroll").classList.remove("opening");
+    $("scroll").querySelector(".skeletons")?.remove();
   }
 
   /** Begin to show a session that nobody has shown yet. */
@@ -126,7 +132,10 @@ export class Chat {
       return;
     }
     if (opening !== this.opening || asked < this.applied || !this.id) return;
-    if (session.active_stream_id && this.over.has(session.active_stream_id)) return this.reload();
+    if (session.active_stream_id && this.over.has(session.active_stream_id)) {
+      setTimeout(() => this.reload(), AGAIN_MS); // it was read before that turn was over
+      return;
+    }
     this.apply(session, asked);
   }
 
@@ -141,7 +150,10 @@ export class Chat {
     this.rows = joins ? [...this.rows.slice(0, kept), ...messages] : messages;
     this.offset = joins ? this.offset : from;
     const running = session.active_stream_id;
-    if (running && this.turn?.streamId !== running) {
+    const older = this.turn !== null && asked <= this.turn.born; // it cannot know of our turn
+    if (older && !this.turn.ended) {
+      // What the stream has told since is newer.
+    } else if (running && this.turn?.streamId !== running) {
       this.begin(running, session.pending_user_message, session.pending_attachments);
     } else if (!running && this.turn) {
       this.over.add(this.turn.streamId);
@@ -162,6 +174,7 @@ export class Chat {
 
   begin(streamId, message, attachments) {
     this.turn = new LiveTurn({ streamId, message, attachments });
+    this.turn.born = this.asked;
     this.hooks.onTurn(this.turn);
   }
 
@@ -224,12 +237,15 @@ export class Chat {
       this.reload(); // it is over already
       return;
     }
-    if (this.turn) {
-      this.over.add(this.turn.streamId); // the record has it
-      this.turn.end();
+    if (!this.turn) {
+      this.began(streamId, message, attachments);
+      return;
     }
-    const rows = this.turn ? this.reload() : null;
-    if (rows === null) this.began(streamId, message, attachments);
+    this.over.add(this.turn.streamId); // the record has it; what is shown of it stays until that is read
+    this.turn.end();
+    this.begin(streamId, message, attachments);
+    this.hooks.onBusy(true);
+    this.reload();
   }
 
   hearTurn(name, data, id) {

@@ -66,7 +66,10 @@ export class Composer {
 
   /** One after the other, so that they arrive in the order in which they were sent. */
   async send(now) {
-    while (this.sending) await this.sending;
+    while (this.sending) {
+      await this.sending;
+      await null; // whoever was sending says so first
+    }
     const text = this.field.value.trim();
     if (!text && !this.files.length) return;
     this.sending = this.deliver({ text: text || "See the attached files.", files: this.files, now });
@@ -84,6 +87,14 @@ export class Composer {
     } catch (error) {
       problem(error);
     }
+  }
+
+  /** Another chat is being opened: what is sent now must not go to the one that is left. */
+  async hold(opening) {
+    this.sending = opening.then(() => {}, () => {});
+    await this.sending;
+    this.sending = null;
+    this.draw();
   }
 
   setBusy(busy) {

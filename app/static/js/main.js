@@ -11,7 +11,7 @@ import { Follow } from "./follow.js";
 import { SessionList } from "./list.js";
 import { menuIsOpen, openMenu } from "./menu.js";
 import { Queue } from "./queue.js";
-import { guarded, problem, toast } from "./says.js";
+import { announce, guarded, problem, toast } from "./says.js";
 import { TabStream } from "./stream.js";
 
 drawIcons();
@@ -82,7 +82,9 @@ const inAddress = () => location.pathname.match(/^\/session\/([0-9A-Za-z_-]+)$/)
 async function open(id, { push = true } = {}) {
   closeDrawer();
   if (id !== chat.id) {
-    if (!(await chat.open(id))) return;
+    const opening = chat.open(id);
+    composer.hold(opening);
+    if (!(await opening)) return;
     composer.put(drafts.of(chat.session));
     stream.open();
   }
@@ -127,7 +129,7 @@ function nameOf(rows) {
 }
 
 function showWelcome() {
-  const empty = !chat.session && !$("scroll").querySelector(".skeletons") && list.rows !== null;
+  const empty = !chat.session && list.rows !== null;
   if (empty) {
     const said = JSON.stringify([agent.status, list.rows.length === 0]);
     if ($("welcome").dataset.said !== said) {
@@ -153,11 +155,14 @@ addEventListener("popstate", guarded(async () => {
 function connection(state, failures = 0) {
   const box = $("connection");
   if (state === "open") {
-    if (!box.hidden && box.contains(document.activeElement)) composer.focus();
+    if (box.hidden) return;
+    if (box.contains(document.activeElement)) composer.focus();
+    announce("Connected again.");
     box.hidden = true;
     box.replaceChildren();
     return;
   }
+  if (box.hidden) announce("The connection is lost. Reconnecting.");
   const text = navigator.onLine === false ? "You are offline. Reconnecting…" : failures > 4
     ? "Reconnecting… The server does not answer. Is it still running?" : "Reconnecting…";
   if (box.dataset.said === text && !box.hidden) return;
