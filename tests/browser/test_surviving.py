@@ -194,6 +194,47 @@ def test_however_often_the_line_is_cut_no_word_is_doubled_or_missing(house, open
     assert answers(page) == [text(*WORDS)]
 
 
+def test_what_is_told_twice_is_shown_once(house, open_tab):
+    """Whatever the page asks for, this line brings the turn from its beginning."""
+    page = open_tab(house)
+
+    def from_the_beginning(route):
+        route.continue_(url=re.sub(r"after_seq=\d+", "after_seq=0", route.request.url))
+
+    page.route("**/api/tab/events?*", from_the_beginning)
+    turn = talk(page, house)
+    with page.expect_request("**/api/tab/events?*after_seq*"):
+        page.evaluate("dispatchEvent(new Event('online'))")
+    turn.say(*WORDS[20:])
+    shown_answer(page, text(*WORDS))
+    turn.finish()
+    wait_done(page)
+    assert answers(page) == [text(*WORDS)]
+
+
+def test_an_old_answer_does_not_end_a_new_turn(house, open_tab):
+    """The session as it was between two turns arrives when the second is under way."""
+    page = open_tab(house)
+    send(page, "first")
+    house.next_turn().answer("one")
+    wait_done(page)
+    session_id = page.url.rsplit("/", 1)[1]
+    between = house.get("/api/session", session_id=session_id)
+    held = []
+    page.route("**/api/session?*", lambda route: held.append(route), times=1)
+    house.post("/api/session/rename", session_id=session_id, title="New")
+    while not held:
+        page.wait_for_timeout(10)  # lets the page and its routes run
+    turn = talk(page, house)
+    with page.expect_response("**/api/session?*"):
+        held[0].fulfill(json=between)
+    turn.say(*WORDS[20:40])
+    shown_answer(page, text(*WORDS[:40]))
+    turn.finish()
+    wait_done(page)
+    assert answers(page) == ["one", text(*WORDS[:40])]
+
+
 def test_a_tab_that_was_away_when_it_ended_shows_the_record(house, open_tab):
     page = open_tab(house)
     turn = talk(page, house)
