@@ -18,6 +18,12 @@ GUARD_MS = 20_000
 expect.set_options(timeout=GUARD_MS)
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="session")
 def browser():
     if CHROMIUM is None:

@@ -44,7 +44,7 @@ HOSTILE = f"""
 APART = HOSTILE.partition("```")
 HOSTILE = APART[0].replace("\n", "\n\n") + "".join(APART[1:])  # each line is a block
 ALLOWED = {
-    *("A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DETAILS", "DIV", "EM", "H3", "HEADER", "LI"),
+    *("A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DETAILS", "DIV", "EM", "H2", "HEADER", "LI"),
     *("P", "PATH", "PRE", "SPAN", "STRONG", "SUMMARY", "SVG", "TABLE", "TBODY", "TD", "TR", "UL"),
     *("DL", "DT", "DD", "TIME", "OL", "SMALL"),
 }

@@ -302,6 +302,38 @@ def test_a_tab_has_one_stream_whatever_it_shows(house, open_tab):
     assert not [r for r in streams if "/api/chat/stream" in r.url]
 
 
+def test_a_chat_that_is_opened_while_the_server_is_away_comes_when_it_is_back(house, open_tab):
+    session_id = house.new()
+    house.told(session_id, "hello", "hi")
+    page = open_tab(house)
+    page.route("**/api/session?*", lambda route: route.abort(), times=1)
+    page.goto(f"{house.url}/session/{session_id}")
+    expect(page.locator("#connection")).to_contain_text("Reconnecting")
+    shown_answer(page, "hi")
+    expect(page.locator("#connection")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "advice"),
+    [
+        (507, "The session could not be saved", "Make room on the server's disk"),
+        (429, "50 messages are waiting already", "Wait until some of them had their turn"),
+        (503, "Try again in a moment", "Try again in a moment"),
+    ],
+)
+def test_a_refusal_says_what_to_do_and_keeps_the_words(house, open_tab, status, said, advice):
+    page = open_tab(house)
+    page.route(
+        "**/api/chat/start",
+        lambda route: route.fulfill(status=status, json={"error": said}),
+        times=1,
+    )
+    send(page, "my words", accepted=False)
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_role("alert")).to_contain_text(advice)
+    expect(page.get_by_label("Message", exact=True)).to_have_value("my words")
+
+
 def test_a_link_to_nothing_says_so(house, open_tab):
     page = open_tab(house, "/session/000000000000")
     expect(page.get_by_role("alert")).to_contain_text("no such chat")

@@ -35,7 +35,7 @@ export class Actions {
       { label: "Export as JSON", icon: "download", run: act("export", "json") },
       "-",
       { label: "Delete", icon: "trash", bad: true, run: act("remove") },
-      open && input + output > 0 && { text: `${many(input, "token")} in, ${many(output, "token")} out so far` },
+      open && input + output > 0 && { text: `Last answer: ${many(input, "token")} in, ${many(output, "token")} out` },
     ];
   }
 

@@ -9,7 +9,7 @@ export function dialog(title, content, { large = false } = {}) {
     let answer = null;
     const close = (value = null) => { answer = value; node.close(); };
     const node = el(`dialog${large ? ".large" : ""}`, { "aria-labelledby": "dialog-title" });
-    node.append(el("h2", { id: "dialog-title" }, title), ...[content(close)].flat());
+    node.append(el("h2", { id: "dialog-title", tabIndex: -1 }, title), ...[content(close)].flat());
     node.onclick = (event) => { if (event.target === node) close(); };
     node.onclose = () => {
       node.remove();
@@ -18,7 +18,7 @@ export function dialog(title, content, { large = false } = {}) {
     };
     document.body.append(node);
     node.showModal();
-    node.querySelector("[autofocus], input, select")?.focus();
+    (node.querySelector("[autofocus], input, select") ?? node.querySelector("h2")).focus();
     node.querySelector("input[type=text]")?.select();
   });
 }
@@ -55,6 +55,6 @@ export function askText(title, { label, value = "", save = "Save", text = "", ma
 export function told(title, ...content) {
   return dialog(title, (close) => [
     ...content,
-    buttons(button("primary", "Close", null, () => close(), { autofocus: true })),
+    buttons(button("primary", "Close", null, () => close())),
   ], { large: true });
 }

@@ -11,7 +11,7 @@ export class LiveTurn {
     this.text = "";
     this.ended = false;
     this.status = el("div.working");
-    this.answer = el("li.answer", { "aria-busy": "true" }, el("h3.unseen", {}, "Answer"));
+    this.answer = el("li.answer", { "aria-busy": "true" }, el("h2.unseen", {}, "Answer"));
     this.view = this.newView();
     this.answer.append(this.status);
     this.user = message ? userMessage(message, attachments) : null;

@@ -309,22 +309,25 @@ addEventListener("drop", (event) => {
 
 // -- begin ----------------------------------------------------------------------------------
 
-agent.look();
-list.refresh();
-const wanted = inAddress();
-if (wanted) {
+const AGAIN_MS = 1500;
+
+async function begin(wanted) {
+  if (inAddress() !== wanted) return; // the reader has gone elsewhere
   try {
     await open(wanted, { push: false });
   } catch (error) {
-    if (error.status === 404) {
-      toast("There is no such chat any more.", { error: true });
-      blank();
-    } else if (error.unreachable) {
+    if (error.unreachable) {
       connection("waiting");
-      setTimeout(() => location.reload(), 2000);
-    } else {
-      problem(error);
-      stream.open();
+      setTimeout(() => begin(wanted), AGAIN_MS);
+      return;
     }
+    if (error.status !== 404) problem(error);
+    blank();
+    if (error.status === 404) toast("There is no such chat any more. It may have been deleted.", { error: true });
   }
-} else blank({ push: false });
+}
+
+agent.look();
+list.refresh();
+if (inAddress()) await begin(inAddress());
+else blank({ push: false });

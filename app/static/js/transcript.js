@@ -161,7 +161,7 @@ export class Transcript {
     view.finish();
     const facts = factsOf(item.rows);
     const at = timeOf(item.rows.at(-1));
-    return el("li.answer", {}, el("h3.unseen", {}, "Answer"), view.node,
+    return el("li.answer", {}, el("h2.unseen", {}, "Answer"), view.node,
       el("div.actions", {},
         view.text.trim() && copyButton("Copy answer", () => view.text.trim()),
         isLast && button("icon", "Try again", "retry", () => this.acts.retry()),
@@ -238,5 +238,5 @@ function copyButton(label, text) {
 
 export function userMessage(text, attachments) {
   const files = filesOf(attachments);
-  return el("li.user", {}, el("h3.unseen", {}, "You"), files, text && el("div.bubble", {}, text));
+  return el("li.user", {}, el("h2.unseen", {}, "You"), files, text && el("div.bubble", {}, text));
 }
