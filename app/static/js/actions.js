@@ -24,6 +24,7 @@ export class Actions {
     const { input_tokens: input = 0, output_tokens: output = 0 } = (open && this.chat.session) || {};
     return [
       { label: "Rename", icon: "edit", run: act("rename") },
+      { label: "Suggest a title", icon: "retry", run: act("suggest") },
       { label: row.pinned ? "Unpin" : "Pin to the top", icon: "pin", run: act("pin") },
       { label: "Move to a project", icon: "folder", run: act("move") },
       { label: row.archived ? "Back to the list" : "Archive", icon: "archive", run: act("archive") },
@@ -49,6 +50,11 @@ export class Actions {
     const title = await askText("Rename the chat", { label: "Title", value: row.title === "Untitled" ? "" : row.title });
     if (title) await this.change("rename", row, { title });
     if (title && row.session_id === this.chat.id) await this.chat.reload();
+  }
+
+  async suggest(row) {
+    const { title } = await this.change("title/regenerate", row, { prefer_latest: false });
+    toast(`It is called “${title}” now.`);
   }
 
   async pin(row) {

@@ -116,7 +116,21 @@ export class Chat {
 
   // -- what the server says -----------------------------------------------------------------
 
-  async reload() {
+  /** Read the session again. What is asked for meanwhile is one more reading, after this one. */
+  reload() {
+    this.stale = true;
+    this.reading ??= this.readWhileStale().finally(() => (this.reading = null));
+    return this.reading;
+  }
+
+  async readWhileStale() {
+    while (this.stale) {
+      this.stale = false;
+      await this.read();
+    }
+  }
+
+  async read() {
     const id = this.id;
     if (!id) return;
     const opening = this.opening;

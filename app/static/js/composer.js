@@ -1,7 +1,7 @@
 // The field one writes in, with its files and its draft.
 
 import { MOST, chip, readAttachment } from "./attachments.js";
-import { $, button, el, isMac } from "./dom.js";
+import { $, button, el, grow, isMac } from "./dom.js";
 import { problem, toast } from "./says.js";
 
 export class Composer {
@@ -103,6 +103,7 @@ export class Composer {
   }
 
   draw() {
+    grow(this.field);
     const something = Boolean(this.field.value.trim() || this.files.length);
     const stop = $("stop");
     if (stop.contains(document.activeElement) && !this.busy) this.focus();

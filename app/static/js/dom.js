@@ -80,5 +80,14 @@ export function drawIcons(root = document) {
   }
 }
 
+const GROWS = CSS.supports("field-sizing", "content");
+
+/** Make a text field as high as its text, where the browser does not do so itself. */
+export function grow(field) {
+  if (GROWS) return;
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight + 2}px`;
+}
+
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 export const chord = (key) => (isMac ? `⌘${key}` : `Ctrl ${key}`);

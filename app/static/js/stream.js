@@ -7,7 +7,7 @@ import { query } from "./api.js";
 
 const SILENCE_MS = 14_000;
 const LOOK_MS = 2_000;
-const WAITS_MS = [300, 700, 1500, 3000, 5000];
+const WAITS_MS = [250, 500, 1000, 2000, 3000];
 const HIDDEN_MS = 10_000; // then the connection is given back: a browser has six for all tabs
 
 export class TabStream {

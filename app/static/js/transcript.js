@@ -3,7 +3,7 @@
 import { AnswerView } from "./answer.js";
 import { filesOf } from "./attachments.js";
 import { copyText } from "./clipboard.js";
-import { $, button, el, icon } from "./dom.js";
+import { $, button, el, grow, icon } from "./dom.js";
 import { clock, duration, many } from "./format.js";
 import { prose } from "./markdown.js";
 import { announce } from "./says.js";
@@ -149,6 +149,8 @@ export class Transcript {
       }
     };
     node.replaceChildren(form);
+    field.oninput = () => grow(field);
+    grow(field);
     field.focus();
   }
 
