@@ -63,13 +63,17 @@ class _Listener:
         self._cursor = self._notices.last
 
     async def next(self) -> Sequence[Notice | None]:
-        """What is new, all of it, or [None] for too much; nothing when the server stops."""
+        """What is new, all of it, or [None] for too much; nothing when the server stops. It may be
+        cancelled at any time: the cursor moves when there is nothing left to wait for.
+        """
         new: Sequence[Notice | None] | None = ()
+        cursor = self._cursor
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_when_set, self._stopping, nursery.cancel_scope.cancel)
-            new = await self._notices.after(self._cursor)
-            self._cursor = self._notices.last
+            new = await self._notices.after(cursor)
+            cursor = self._notices.last
             nursery.cancel_scope.cancel()
+        self._cursor = cursor
         return [None] if new is None else new
 
 
