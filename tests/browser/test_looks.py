@@ -69,6 +69,7 @@ def test_the_theme_can_be_chosen_and_is_remembered(house, open_tab):
     page.get_by_role("menuitem", name="Dark").click()
     dark = back()
     assert dark != light
+    expect(page.get_by_role("button", name="Theme").locator("svg")).to_have_count(1)
     page.reload()
     assert back() == dark
     page.get_by_role("button", name="Theme").click()

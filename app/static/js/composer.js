@@ -91,9 +91,10 @@ export class Composer {
 
   /** Another chat is being opened: what is sent now must not go to the one that is left. */
   async hold(opening) {
-    this.sending = opening.then(() => {}, () => {});
-    await this.sending;
-    this.sending = null;
+    const held = opening.then(() => {}, () => {});
+    this.sending = held;
+    await held;
+    if (this.sending === held) this.sending = null;
     this.draw();
   }
 

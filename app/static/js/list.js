@@ -3,35 +3,12 @@
 
 import { call, query } from "./api.js";
 import { $, button, el, icon } from "./dom.js";
-import { dayName } from "./format.js";
+import { HEADING, ROW, laidOut } from "./rows.js";
 import { announce } from "./says.js";
 
-const ROW = 38;
-const FOUND_ROW = 54;
-const HEADING = 34;
 const MARGIN = 400; // pixels beyond the view in which rows exist
 const REFRESH_MS = 800;
 const SEARCH_MS = 180;
-
-/** Rows and headings, each with its place. Pure. */
-export function laidOut(rows, { found = false } = {}) {
-  const entries = [];
-  let top = 0;
-  let heading = null;
-  const add = (entry, height) => {
-    entries.push({ ...entry, top, height });
-    top += height;
-  };
-  rows.forEach((row, index) => {
-    const group = found ? null : row.pinned ? "Pinned" : dayName(row.last_message_at ?? 0);
-    if (group !== heading) {
-      heading = group;
-      add({ key: `group ${group}`, heading: group }, HEADING);
-    }
-    add({ key: row.session_id, row, index }, found ? FOUND_ROW : ROW);
-  });
-  return { entries, height: top };
-}
 
 export class SessionList {
   /** `onOpen(id)`; `menuFor(row, anchor, onClose)`. */

@@ -1,12 +1,15 @@
 // The page, put together: which chat is open, and what the keys and buttons do.
 
+import "./appearance.js";
 import { Actions } from "./actions.js";
 import { Agent, welcome } from "./agent.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { told } from "./dialogs.js";
-import { $, button, chord, drawIcons, el, icon } from "./dom.js";
+import { $, button, chord, drawIcons, el } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { closeDrawer, drawerIsOpen, isNarrow, openDrawer } from "./drawer.js";
+import { onDrop } from "./dropping.js";
 import { Follow } from "./follow.js";
 import { SessionList } from "./list.js";
 import { menuIsOpen, openMenu } from "./menu.js";
@@ -33,7 +36,7 @@ const chat = new Chat({
   },
   hooks: {
     onShown: shown,
-    onBusy: (busy) => composer.setBusy(busy),
+    onBusy: (busy) => { composer.setBusy(busy); nameTab(); },
     onGone: gone,
     onMoved: () => history.replaceState(null, "", address(chat.id)),
     onTurn: () => agent.look(),
@@ -73,6 +76,7 @@ const stream = new TabStream({
   onState: connection,
 });
 
+const coarse = () => matchMedia("(pointer: coarse)").matches;
 const isProject = (scope) => scope !== "" && scope !== "archived";
 const address = (id) => (id ? `/session/${id}` : "/");
 const inAddress = () => location.pathname.match(/^\/session\/([0-9A-Za-z_-]+)$/)?.[1] ?? null;
@@ -114,10 +118,14 @@ function shown() {
   const title = !session || session.title === "Untitled" ? "New chat" : session.title;
   $("title").textContent = title;
   $("title").title = title;
-  document.title = `${chat.busy ? "● " : ""}${title} · Greenroom`;
+  nameTab();
   $("session-menu").hidden = !session;
   list.select(chat.id);
   showWelcome();
+}
+
+function nameTab() {
+  document.title = `${chat.busy ? "● " : ""}${$("title").textContent} · Greenroom`;
 }
 
 function nameOf(rows) {
@@ -173,34 +181,6 @@ function connection(state, failures = 0) {
 
 addEventListener("offline", () => connection("waiting"));
 
-// -- the drawer -----------------------------------------------------------------------------
-
-const narrow = matchMedia("(max-width: 800px)");
-const coarse = () => matchMedia("(pointer: coarse)").matches;
-
-function openDrawer() {
-  document.body.classList.add("drawer");
-  $("backdrop").hidden = false;
-  $("main").inert = true;
-  $("open-drawer").setAttribute("aria-expanded", "true");
-  $("close-drawer").focus();
-}
-
-function closeDrawer() {
-  if (!document.body.classList.contains("drawer")) return false;
-  document.body.classList.remove("drawer");
-  $("backdrop").hidden = true;
-  $("main").inert = false;
-  $("open-drawer").setAttribute("aria-expanded", "false");
-  $("open-drawer").focus();
-  return true;
-}
-
-$("open-drawer").onclick = openDrawer;
-$("close-drawer").onclick = closeDrawer;
-$("backdrop").onclick = closeDrawer;
-narrow.onchange = closeDrawer;
-
 // -- buttons and keys -----------------------------------------------------------------------
 
 $("new").onclick = $("new-top").onclick = () => blank();
@@ -210,33 +190,6 @@ $("session-menu").onclick = () => {
   const row = list.rows?.find((one) => one.session_id === chat.id) ?? chat.session;
   openMenu($("session-menu"), actions.entries(row), { label: "Actions for this chat" });
 };
-
-const THEMES = { system: "system", light: "sun", dark: "moon" };
-
-function setTheme(theme) {
-  if (theme === "system") {
-    delete document.documentElement.dataset.theme;
-    localStorage.removeItem("theme");
-  } else {
-    document.documentElement.dataset.theme = theme;
-    localStorage.setItem("theme", theme);
-  }
-  showTheme();
-}
-
-function showTheme() {
-  const theme = document.documentElement.dataset.theme ?? "system";
-  $("theme").replaceChildren(icon(THEMES[theme]));
-  $("theme").setAttribute("aria-label", `Theme: ${theme}`);
-}
-
-$("theme").setAttribute("aria-haspopup", "menu");
-$("theme").onclick = () => openMenu($("theme"), [
-  { label: "Light", icon: "sun", run: () => setTheme("light") },
-  { label: "Dark", icon: "moon", run: () => setTheme("dark") },
-  { label: "As the system has it", icon: "system", run: () => setTheme("system") },
-], { label: "Theme" });
-showTheme();
 
 const KEYS = [
   ["Enter", "Send; while an answer comes, let it wait for its turn"],
@@ -255,7 +208,7 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || menuIsOpen()) return;
   if (command && event.key.toLowerCase() === "k") {
     event.preventDefault();
-    if (narrow.matches && !document.body.classList.contains("drawer")) openDrawer();
+    if (isNarrow() && !drawerIsOpen()) openDrawer();
     $("search").focus();
     $("search").select();
   } else if (event.altKey && event.code === "KeyN") {
@@ -265,7 +218,7 @@ document.addEventListener("keydown", (event) => {
     if (document.activeElement === $("search") && $("search").value) {
       $("search").value = "";
       list.type();
-    } else if (document.activeElement === $("search") && !narrow.matches) composer.focus();
+    } else if (document.activeElement === $("search") && !isNarrow()) composer.focus();
     else if (!closeDrawer() && chat.busy) chat.stop();
     else return;
     event.preventDefault();
@@ -294,18 +247,7 @@ $("import-file").onchange = async () => {
   }
 };
 
-let dragged = 0;
-const withFiles = (event) => event.dataTransfer?.types.includes("Files");
-addEventListener("dragenter", (event) => { if (withFiles(event)) { dragged++; $("drop").hidden = false; } });
-addEventListener("dragleave", (event) => { if (withFiles(event) && --dragged <= 0) { dragged = 0; $("drop").hidden = true; } });
-addEventListener("dragover", (event) => { if (withFiles(event)) event.preventDefault(); });
-addEventListener("drop", (event) => {
-  if (!withFiles(event)) return;
-  event.preventDefault();
-  dragged = 0;
-  $("drop").hidden = true;
-  takeFiles([...event.dataTransfer.files]);
-});
+onDrop(takeFiles);
 
 // -- begin ----------------------------------------------------------------------------------
 
