@@ -136,6 +136,26 @@ def test_a_whole_talk_with_the_keyboard_alone(house, open_tab):
     expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
 
 
+def test_the_focus_stays_in_the_list_when_its_row_goes(stage, open_tab):
+    stage.start()
+    rows = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    for title in ("third", "second", "first"):
+        stage.post("/api/session/import", title=title, messages=rows)
+    page = open_tab(stage)
+    first = page.locator("#list a").first
+    expect(first).to_have_text("first")
+    page.keyboard.press("Control+k")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="second")).to_be_focused()
+    page.keyboard.press("Shift+F10")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    expect(page.locator("#list a")).to_have_count(2)
+    expect(page.get_by_role("link", name="third")).to_be_focused()
+
+
 def test_a_screen_reader_hears_the_end_of_an_answer_and_not_each_word(house, open_tab):
     page = open_tab(house)
     page.evaluate(

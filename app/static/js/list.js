@@ -146,6 +146,8 @@ export class SessionList {
   arrange() {
     if (!this.rows) return;
     const rows = this.shown();
+    const held = document.activeElement?.closest?.("#list li")?.dataset.key;
+    const place = this.layout.entries.find((entry) => entry.key === held)?.index;
     this.layout = laidOut(rows, { found: this.found !== null });
     if (!rows.some((row) => row.session_id === this.active)) {
       this.active = rows.some((row) => row.session_id === this.current) ? this.current : rows[0]?.session_id;
@@ -155,6 +157,9 @@ export class SessionList {
     this.ul.style.height = `${this.layout.height}px`;
     if (!rows.length) this.ul.append(el("li.none", {}, this.emptyText()));
     this.draw(true);
+    if (place === undefined || rows.some((row) => row.session_id === held)) return;
+    if (rows.length) this.focusRow(rows[Math.min(place, rows.length - 1)].session_id); // the row that had the focus is gone
+    else this.search.focus();
   }
 
   emptyText() {
