@@ -34,6 +34,7 @@ READ_AT_ONCE = 200  # stale rows read before the first answer; more are read in 
 BATCH = 100
 REST = 10  # times as long as a write took, until the next one
 RETRY_SECONDS = 5.0
+MOST_RETRY_SECONDS = 600.0
 PIN_LIMIT = 3
 
 
@@ -79,9 +80,10 @@ class Index(Actor):
         self._rows = {name: row for name, row in rows.items() if name in files}
         stale = [name for name, info in files.items() if self._is_stale(info)]
         self._dirty = bool(stale) or len(self._rows) != len(rows) or written is None
-        now, later = stale[:READ_AT_ONCE], stale[READ_AT_ONCE:]
         stamps = {info.name: info.stamp for info in files.values()}
-        self._put(await self._read(now, stamps))
+        found, missed = await self._read(stale[:READ_AT_ONCE], stamps)
+        self._put(found)
+        later = [*stale[READ_AT_ONCE:], *missed]
         if later:
             self._reading = True
             self.context.start_soon(self._read_on, later, stamps)
@@ -117,9 +119,9 @@ class Index(Actor):
                 self._reserve_pin(session_id)
             case ReleasePin(session_id):
                 self._reserved.discard(session_id)
-            case RowsFound(rows, complete):
+            case RowsFound(rows, complete, missed):
                 self._put([row for row in rows if row["session_id"] not in self._told])
-                self._reading = not complete
+                self._reading = missed or not complete
                 if complete:
                     self._rebuilt()
                     self.context.start_soon(self._sweep_all, left_over(self._rows))
@@ -135,7 +137,10 @@ class Index(Actor):
 
     async def on_stop(self) -> None:
         if self._dirty:
-            await self._store.save(INDEX, _encode(self._rows))
+            try:
+                await self._store.save(INDEX, _encode(self._rows))
+            except StoreError as error:
+                log.warning("the index could not be written, and is behind the records: %s", error)
 
     # -- the rows ---------------------------------------------------------------------------
 
@@ -173,21 +178,37 @@ class Index(Actor):
             log.warning("the index is damaged and is made anew: %s", error)
             return {}
 
-    async def _read(self, names: Sequence[str], stamps: Mapping[str, str]) -> list[Row]:
+    async def _read(
+        self, names: Sequence[str], stamps: Mapping[str, str]
+    ) -> tuple[list[Row], list[str]]:
+        """The rows, and the names of the files that the disk did not give."""
         rows: list[Row] = []
+        missed: list[str] = []
         for name in names:
             try:
                 row = self._row_of(name, await self._store.load(name))
                 rows.append({**row, STAMP: stamps[name]})
+            except RecordNotFound:
+                continue
             except (StoreError, Rejected) as error:
                 log.warning("session %s is not listed: %s", name, error)
-        return rows
+                if isinstance(error, StoreError):
+                    missed.append(name)
+        return rows, missed
 
     async def _read_on(self, names: Sequence[str], stamps: Mapping[str, str]) -> None:
-        for start in range(0, len(names), BATCH):
-            rows = await self._read(names[start : start + BATCH], stamps)
-            complete = start + BATCH >= len(names)
-            await self.context.ref.send(RowsFound(rows, complete))
+        pause = RETRY_SECONDS
+        while names:
+            missed: list[str] = []
+            for start in range(0, len(names), BATCH):
+                rows, unread = await self._read(names[start : start + BATCH], stamps)
+                missed += unread
+                complete = start + BATCH >= len(names)
+                await self.context.ref.send(RowsFound(rows, complete, bool(missed)))
+            if missed:
+                await trio.sleep(pause)
+                pause = min(2 * pause, MOST_RETRY_SECONDS)
+            names = missed
 
     async def _sweep_all(self, session_ids: Sequence[str]) -> None:
         for session_id in session_ids:

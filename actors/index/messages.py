@@ -40,10 +40,13 @@ class RowRemoved(Message[None]):
 
 @dataclass(frozen=True, slots=True)
 class RowsFound(Message[None]):
-    """Read from files in the background. `complete`: there are no more."""
+    """Read from files in the background. `complete`: there are no more, but for those that were
+    `missed`, because the disk did not give them; these are tried again.
+    """
 
     rows: Sequence[Row]
     complete: bool
+    missed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The list is a projection of the records, whatever happened to its file."""
 
+import errno
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -140,6 +141,44 @@ async def test_an_index_that_cannot_be_written_is_written_later(autojump_clock):
         full[0] = False
         await trio.sleep(20)
         assert written(disk.disk) == {"a"}
+
+
+async def test_an_index_that_cannot_be_written_at_the_end_is_no_crash(caplog):
+    broken = [False]
+    disk = FaultyDisk(MemoryDisk(), lambda number, name: broken[0] and name == "create")
+    async with open_index(disk) as listed:
+        assert await listed.names() == []
+        await wait_all_tasks_blocked()
+        await listed.store.save("a", b"{}")
+        broken[0] = True
+        await listed.index.send(RowChanged(row("a")))
+    assert "no room left" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    async with open_index(disk.disk) as listed:
+        assert await listed.names() == ["a"]
+
+
+async def test_a_record_that_the_disk_did_not_give_is_listed_later(autojump_clock):
+    memory, refused = MemoryDisk(), [2, 3, 4]  # the index is read first
+    async with open_record_store(HERE, disk=memory) as store:
+        for name in "ab":
+            await store.save(name, b"{}")
+    reads = []
+
+    def fail(number, name):
+        if name == "read":
+            reads.append(number)
+        return name == "read" and len(reads) in refused
+
+    async with open_index(FaultyDisk(memory, fail, errno.EIO)) as listed:
+        assert await listed.names() == []
+        await trio.sleep(4)
+        assert len(reads) == 5  # both again at once, and one of them in vain
+        assert await listed.names() == ["b"]
+        await trio.sleep(10)
+        assert len(reads) == 6
+        assert await listed.names() == ["b", "a"]
+    assert written(memory) == {"a", "b"}
 
 
 async def test_the_last_pin_is_given_once():
