@@ -12,7 +12,8 @@ __all__ = ["FaultyDisk"]
 
 class FaultyDisk:
     """Wraps a disk, and counts its operations from 1 in `trace`. `fail` decides about each, by
-    its number and name; what fails raises `code` and does nothing.
+    its number and name; what fails raises `code` and does nothing. With `torn` a `create` or
+    `append` that fails has written half of its bytes.
     """
 
     def __init__(
@@ -20,17 +21,22 @@ class FaultyDisk:
         disk: Disk,
         fail: Callable[[int, str], bool] = lambda number, name: False,
         code: int = errno.ENOSPC,
+        *,
+        torn: bool = False,
     ) -> None:
         self.disk = disk
         self.fail = fail
         self.code = code
+        self.torn = torn
         self.trace: list[str] = []
         self.blocking = disk.blocking
         self.latency = disk.latency
 
-    def _pass(self, name: str) -> None:
+    def _pass(self, name: str, begin: Callable[[], object] = lambda: None) -> None:
         self.trace.append(name)
         if self.fail(len(self.trace), name):
+            if self.torn:
+                begin()
             raise OSError(self.code, os.strerror(self.code))
 
     def make_directory(self, path: Path) -> None:
@@ -46,11 +52,11 @@ class FaultyDisk:
         return self.disk.read(path)
 
     def create(self, path: Path, data: bytes) -> FileInfo:
-        self._pass("create")
+        self._pass("create", lambda: self.disk.create(path, data[: len(data) // 2]))
         return self.disk.create(path, data)
 
     def append(self, path: Path, data: bytes) -> None:
-        self._pass("append")
+        self._pass("append", lambda: self.disk.append(path, data[: len(data) // 2]))
         self.disk.append(path, data)
 
     def truncate(self, path: Path, size: int) -> None:
