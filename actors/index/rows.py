@@ -54,9 +54,13 @@ def _is_left(row: Row, continued: Mapping[str, int]) -> bool:
 
 
 def _is_unborn(row: Row, rows: Mapping[str, Row]) -> bool:
-    """The other id is not a pointer to this one yet, so that one still counts."""
+    """The other id is not a pointer to this one yet, so that one still counts. A pointer that
+    leads nowhere is a damaged one, and tells nothing about those that it might have led to.
+    """
     left = rows.get(str(row.get("continues_session_id")))
-    return left is not None and left.get("continuation_session_id") != row["session_id"]
+    if left is None or left.get("pre_compression_snapshot"):
+        return False
+    return bool(left.get("continuation_session_id") != row["session_id"])
 
 
 def _is_automatic(row: Row) -> bool:

@@ -229,6 +229,14 @@ def test_of_a_session_that_is_being_rotated_one_row_shows():
     assert left_over({"a": left}) == [("a", "a")]
 
 
+@pytest.mark.parametrize("leads_to", [{}, {"continuation_session_id": "c"}])
+def test_a_pointer_that_is_damaged_hides_no_session(leads_to):
+    pointer = row("a", pre_compression_snapshot=True, message_count=0) | leads_to
+    new = row("b", parent_session_id="a", continues_session_id="a")
+    assert shown({"a": pointer, "b": new}) == [new]
+    assert left_over({"a": pointer, "b": new}) == (["a"] if leads_to else [])
+
+
 @given(
     st.lists(
         st.fixed_dictionaries(
