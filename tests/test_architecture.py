@@ -47,6 +47,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
 PURE = (
     "actors._core.lifecycle",
     "actors._core.restart",
+    "actors.index.file",
     "actors.index.messages",
     "actors.index.rows",
     "actors.projects.messages",

@@ -9,6 +9,7 @@ import trio
 from actors import Actor, ActorError, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
+from .file import decode_rows, encode_rows
 from .messages import (
     STAMP,
     IndexUnavailable,
@@ -138,7 +139,7 @@ class Index(Actor):
     async def on_stop(self) -> None:
         if self._dirty:
             try:
-                await self._store.save(INDEX, _encode(self._rows))
+                await self._store.save(INDEX, encode_rows(ordered(self._rows.values())))
             except StoreError as error:
                 log.warning("the index could not be written, and is behind the records: %s", error)
 
@@ -170,7 +171,7 @@ class Index(Actor):
     async def _load(self) -> dict[str, Row]:
         """What the index file says; nothing if it is missing or makes no sense."""
         try:
-            rows = msgspec.json.decode(await self._store.load(INDEX), type=list[dict[str, object]])
+            rows = decode_rows(await self._store.load(INDEX))
             return {str(row["session_id"]): row for row in rows}
         except RecordNotFound:
             return {}
@@ -221,7 +222,7 @@ class Index(Actor):
         """One write at a time. What changes meanwhile is written together, by the next one."""
         if self._dirty and not self._writing:
             self._dirty, self._writing = False, True
-            self.context.start_soon(self._write, _encode(self._rows))
+            self.context.start_soon(self._write, encode_rows(ordered(self._rows.values())))
 
     async def _write(self, data: bytes) -> None:
         began = trio.current_time()
@@ -239,7 +240,3 @@ class Index(Actor):
         if error is not None:
             log.warning("the index could not be written, trying again: %s", error)
             self._dirty = True
-
-
-def _encode(rows: dict[str, Row]) -> bytes:
-    return msgspec.json.encode(ordered(rows.values()))

@@ -87,6 +87,21 @@ async def test_a_missing_or_damaged_index_is_made_anew_from_the_records(content)
     assert written(disk) == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize(("before", "after"), [(b"t a", b"t b"), (b'"title"', b'"titlf"')])
+async def test_an_index_that_is_not_as_it_was_written_is_made_anew(before, after):
+    disk, file = MemoryDisk(), HERE / "_index.json"
+    async with open_index(disk) as listed:
+        for name in "ab":
+            await listed.store.save(name, b"{}")
+        rows = await listed.index.ask(ListRows())
+    content = disk.read(file)
+    disk.remove(file)
+    disk.create(file, content.replace(before, after, 1))
+    async with open_index(disk) as listed:
+        assert await listed.index.ask(ListRows()) == rows
+    assert disk.read(file) == content
+
+
 async def test_what_changed_while_nobody_told_is_found():
     disk = MemoryDisk()
     async with open_index(disk) as listed:
