@@ -137,7 +137,7 @@ class Index(Actor):
         return False
 
     async def on_stop(self) -> None:
-        if self._dirty:
+        if self._dirty or self._writing:  # a write may have failed, and rest before it tries again
             try:
                 await self._store.save(INDEX, encode_rows(ordered(self._rows.values())))
             except StoreError as error:
