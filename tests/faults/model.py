@@ -6,6 +6,7 @@ A command is what a user asks, or what the session's own tasks have to say (`End
 `Titled`). Where the user cannot tell which of two things will happen, there are two outcomes.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -237,9 +238,10 @@ def may_have_ended(session: Session, number: int, end: str) -> bool:
     """How the stream of a prompt may end. What was undone since may have been cancelled, for all
     that a restart knows.
     """
-    left = {turn.text for turn in session.turns}
+    left = Counter(turn.text for turn in session.turns)
+    left.subtract(prompt.text for prompt, _ in session.ends)
     return any(
-        prompt.number == number and (end == e or (end == "cancelled" and prompt.text not in left))
+        prompt.number == number and (end == e or (end == "cancelled" and left[prompt.text] < 0))
         for prompt, e in session.ends
     )
 

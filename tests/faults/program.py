@@ -7,7 +7,7 @@ that fails smaller.
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["Crash", "Fault", "Program", "Script", "Step", "programs"]
+__all__ = ["MOST_ACTS", "Crash", "Fault", "Program", "Script", "Step", "programs"]
 
 # What users do, and how often in a hundred steps.
 STEPS = {
@@ -18,7 +18,7 @@ STEPS = {
     "undo": 7,
     "retry": 5,
     "edit": 4,
-    "clear": 1,
+    "clear": 3,
     "rename": 5,
     "pin": 3,
     "compress": 8,
@@ -27,10 +27,12 @@ STEPS = {
     "get": 5,
     "rest": 3,  # long enough to be put away
 }
+OFTEN_SUMMARISED = STEPS | {"compress": 30}
 WHEN_BUSY = ("reject", "queue", "queue", "interrupt", "rollback")
 # What an agent does. "stubborn" takes its time to leave when it is stopped.
 ACTS = ("text", "text", "text", "tool", "pause", "usage", "reasoning")
 ENDS = ("return", "return", "return", "raise", "hang")
+MOST_ACTS = 5
 PAUSES = (0.0, 0.001, 0.1, 3.0)
 
 
@@ -59,12 +61,14 @@ class Script:
 
 @dataclass(frozen=True)
 class Crash:
-    """At the n-th operation of the disk: the process dies, the power fails (strictly, or with
-    anything that was not flushed as it may be), or it is told to end.
+    """At the n-th operation of the disk, perhaps counted from a summary on: the process dies, the
+    power fails (strictly, or with anything that was not flushed as it may be), or it is told to
+    end.
     """
 
     at: int
     kind: str  # kill, power, torn, restart
+    summary: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,13 @@ class Program:
 
 def programs(chance: Random) -> Program:
     """One program of all that there may be."""
-    world = chance.choice(("calm", "crash", "crash", "crash", "fault"))
+    world = chance.choice(("calm", "crash", "crash", "crash", "summary", "fault"))
     crashes = tuple(
-        Crash(chance.randint(3, 70), chance.choice(("kill", "power", "torn", "torn", "restart")))
-        for _ in range(chance.choice((1, 1, 2)) if world == "crash" else 0)
+        _crash(chance, summary=world == "summary")
+        for _ in range(chance.choice((1, 1, 2)) if world in ("crash", "summary") else 0)
     )
-    lives = tuple(_tabs(chance) for _ in range(len(crashes) + 1))
+    kinds, most = (OFTEN_SUMMARISED, 12) if world == "summary" else (STEPS, 6)
+    lives = tuple(_tabs(chance, kinds, most) for _ in range(len(crashes) + 1))
     steps = sum(len(tab) for tabs in lives for tab in tabs)
     return Program(
         seed=chance.randint(0, 2**32 - 1),
@@ -127,15 +132,20 @@ def programs(chance: Random) -> Program:
     )
 
 
-def _tabs(chance: Random) -> tuple[tuple[Step, ...], ...]:
+def _crash(chance: Random, *, summary: bool) -> Crash:
+    at = chance.randint(1, 16) if summary else chance.randint(3, 70)
+    return Crash(at, chance.choice(("kill", "power", "torn", "torn", "restart")), summary)
+
+
+def _tabs(chance: Random, kinds: dict[str, int], most: int) -> tuple[tuple[Step, ...], ...]:
     return tuple(
-        tuple(_step(chance) for _ in range(chance.randint(1, 6)))
+        tuple(_step(chance, kinds) for _ in range(chance.randint(1, most)))
         for _ in range(chance.choice((1, 2, 2, 3)))
     )
 
 
-def _step(chance: Random) -> Step:
-    kind = chance.choices(list(STEPS), list(STEPS.values()))[0]
+def _step(chance: Random, kinds: dict[str, int]) -> Step:
+    kind = chance.choices(list(kinds), list(kinds.values()))[0]
     return Step(
         kind,
         after=chance.choice((0.0, 0.0, 0.0, 0.002, 0.05, 2.0, 20.0)),
@@ -148,7 +158,7 @@ def _step(chance: Random) -> Step:
 
 def _script(chance: Random) -> Script:
     return Script(
-        acts=tuple(chance.choice(ACTS) for _ in range(chance.randint(0, 5))),
+        acts=tuple(chance.choice(ACTS) for _ in range(chance.randint(0, MOST_ACTS))),
         end=chance.choice(ENDS),
         stubborn=chance.choice((0.0,) * 8 + (1.0, 30.0)),
         title=chance.choice((None, "A title of it", "Another title")),

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from actors.session.agent import TextDelta
+from actors.session.agent import ReasoningDelta, TextDelta, ToolStarted
 from actors.session.entries import TERMINAL, Entry, StreamEnded, TurnCancelled, TurnFailed
 from actors.session.record import Record, Row
 
 from .checker import Violation
 from .model import Seen, Turn
 
-__all__ = ["Talk", "end_of", "said_in", "seen_of", "turns_of"]
+__all__ = ["Talk", "check_asked", "check_usage", "end_of", "seen_of", "turns_of"]
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Talk:
     number: int
     turn_id: str
     said: str = ""
+    asked: Sequence[Row] | None = None  # what its agent was to answer
     shown: list[Entry] = field(default_factory=list)
     runs: bool = False  # its agent was called
     ended: bool = False
@@ -47,8 +48,21 @@ class Talk:
         self.shown.append(entry)
         self.ended = isinstance(entry.event, TERMINAL)
 
-    def keep(self, content: str) -> None:
+    def keep(self, rows: Sequence[Row]) -> None:
         """The transcript has this of it."""
+        self._keep_words(_said_in(rows))
+        thoughts, calls = _work_in(rows)
+        shown = [entry.event for entry in self.shown]
+        thought = "".join(event.text for event in shown if isinstance(event, ReasoningDelta))
+        called = [event.call_id for event in shown if isinstance(event, ToolStarted)]
+        if not thoughts.startswith(thought) or calls[: len(called)] != called:
+            raise Violation(f"{self.turn_id}: {rows} are kept, {thought!r} and {called} were shown")
+        if sum(bool(row.get("_error")) for row in rows) > 1:
+            raise Violation(f"{self.turn_id} says twice how it ended: {rows}")
+        if any(row["role"] == "assistant" and _is_empty(row) for row in rows):
+            raise Violation(f"{self.turn_id} has an empty row: {rows}")
+
+    def _keep_words(self, content: str) -> None:
         if self.content not in (None, content):
             raise Violation(f"{self.turn_id}: {content!r} had been {self.content!r}")
         if not content.startswith(self.text):
@@ -107,7 +121,38 @@ def _end_of(rows: Sequence[Row]) -> str:
     return "failed"
 
 
-def said_in(rows: Sequence[Row]) -> str:
+def _said_in(rows: Sequence[Row]) -> str:
     """The words of an answer."""
     said = (r for r in rows if r["role"] == "assistant" and not r.get("_error"))
     return "".join(row["content"] for row in said)
+
+
+def _work_in(rows: Sequence[Row]) -> tuple[str, list[str]]:
+    """What was thought, and which tools were called."""
+    calls = [call["id"] for row in rows for call in row.get("tool_calls", ())]
+    calls += [card["tid"] for row in rows for card in row.get("_partial_tool_calls", ())]
+    return "".join(row.get("reasoning", "") for row in rows), calls
+
+
+def _is_empty(row: Row) -> bool:
+    return not any(
+        row.get(key) for key in ("content", "reasoning", "tool_calls", "_partial_tool_calls")
+    )
+
+
+def check_asked(asked: Sequence[Row], prompts: Sequence[str]) -> None:
+    """The model saw each prompt up to its own once; the older ones it may have seen as a summary.
+
+    What stands before a turn is what stood there when it began.
+    """
+    seen = [row["content"] for row in asked if row["role"] == "user"]
+    summary = any(row["role"] == "system" for row in asked)
+    if seen != (prompts[-len(seen) :] if summary else prompts):
+        raise Violation(f"the model saw {seen}, in the transcript is {prompts}")
+
+
+def check_usage(record: Record, most: tuple[int, int]) -> None:
+    """The latest turn's figures stand for the session: no more than any one turn has used."""
+    used = record.input_tokens, record.output_tokens
+    if not record.usage_estimated and (used[0] > most[0] or used[1] > most[1]):
+        raise Violation(f"{record.session_id} has used {used}, no turn more than {most}")

@@ -30,7 +30,7 @@ from actors.session.agent import (
     Usage,
 )
 from actors.session.copies import branch_of
-from actors.session.entries import Entry
+from actors.session.entries import TERMINAL, Entry
 from actors.session.feeds import Reader
 from actors.session.record import Record
 from actors.session.refusals import SessionNotFound
@@ -41,14 +41,15 @@ from actors.testing.schedule import seeded_schedule
 from . import model
 from .checker import Checker, TooManyStates, Violation
 from .model import Prompt
-from .program import PAUSES, Crash, Program, Script, Step
-from .witness import Talk, end_of, said_in, seen_of, turns_of
+from .program import MOST_ACTS, PAUSES, Crash, Program, Script, Step
+from .witness import Talk, check_asked, check_usage, end_of, seen_of, turns_of
 
 __all__ = ["Report", "play"]
 
 DATA_DIR = Path("/data")
 FOREVER = 1e6  # seconds of the mock clock after which it hangs
 REST = 320.0  # longer than it takes to be put away
+TOKENS = 10  # what each request says to have used
 
 
 @dataclass
@@ -118,9 +119,15 @@ class World:
         ids = [turn_id for turn_id, _, _ in turns_of(record) if turn_id is not None]
         if len(ids) != len(set(ids)):
             raise Violation(f"{record.session_id} has a turn twice: {ids}")
-        for turn_id, _, rows in turns_of(record):
+        check_usage(record, (TOKENS, MOST_ACTS))
+        prompts = []
+        for turn_id, prompt, rows in turns_of(record):
+            prompts.append(prompt)
             if turn_id in self.turn_ids:
-                self.talks[self.turn_ids[turn_id]].keep(said_in(rows))
+                talk = self.talks[self.turn_ids[turn_id]]
+                talk.keep(rows)
+                if talk.asked is not None:
+                    check_asked(talk.asked, prompts)
 
     async def live(self) -> None:
         self.line("s0")
@@ -150,7 +157,11 @@ class Life:
         self._scope = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._nursery: trio.Nursery | None = None  # once there is something to ask
+        self._touched: set[str] = set()  # the sessions in which something was done
+        self._answering: set[str] = set()  # those whose agents work
+        self._began = 0.0
         self._healed = world.program.fault is None
+        self._summarised: int | None = None  # operations of the disk before the first summary
         self._opened = 0  # operations of the disk before the sessions could be asked
         self._disk = FaultyDisk(world.memory, self._operation)
 
@@ -161,7 +172,7 @@ class Life:
         crash, fault = self.crash, self.world.program.fault
         if self.dead:
             return False
-        if crash is not None and number >= crash.at:
+        if crash is not None and self._since(number) >= crash.at:
             if crash.kind == "restart":
                 self._told_to_end.set()
             else:
@@ -176,6 +187,12 @@ class Life:
         for line in self.world.lines:
             line.checker.rules.faults = True
         return True
+
+    def _since(self, number: int) -> int:
+        """The operation's number as the crash counts."""
+        if self.crash is None or not self.crash.summary:
+            return number
+        return 0 if self._summarised is None else number - self._summarised
 
     def _die(self, kind: str) -> None:
         if self.dead:
@@ -203,11 +220,12 @@ class Life:
             checkpoint_seconds=program.checkpoint_seconds,
             context_tokens=program.context_tokens,
             disk=self._disk,
-            clock=lambda: 1_000_000.0 + trio.current_time(),
+            clock=_clock,
             new_id=lambda: next(self.world.ids),
         )
 
     async def run(self, *, first: bool) -> None:
+        self._began = _clock()
         with self._scope:
             async with self._open() as self.greenroom:
                 self._opened = len(self._disk.trace)
@@ -225,6 +243,9 @@ class Life:
     async def _use(self, first: bool) -> None:
         if first:
             await self._create(self.world.lines[0])
+        elif self.world.program.seed % 2:  # whoever comes back looks first
+            for line in self.world.lines:
+                await self._get(line)
         async with trio.open_nursery() as nursery:
             for steps in self.tabs:
                 nursery.start_soon(self._tab, steps)
@@ -257,6 +278,7 @@ class Life:
             line.checker.rules.faults = False
             await self._look(line)
         await self._check_list()
+        self._check_streams()
         self._die("power")
 
     async def _idle(self, line: Line) -> None:
@@ -299,6 +321,22 @@ class Life:
             await trio.sleep(60)
             for info in self.world.memory.scan(DATA_DIR / "sessions"):
                 await self._check_file(info.name)
+            for talk in self.world.talks.values():
+                entries = await self.greenroom.feeds.stored(talk.turn_id, 0)
+                if entries and not isinstance(entries[-1].event, TERMINAL):
+                    raise Violation(f"{talk} has no end")
+
+    def _check_streams(self) -> None:
+        """Whoever waited for the end of one was told of it."""
+        for talk in self.world.talks.values():
+            if talk.shown and not (talk.ended or self.world.faults):
+                raise Violation(f"{talk} has no end")
+
+    def _check_untouched(self, line: Line, record: Record) -> None:
+        """What a start mends is no activity."""
+        touched = line.first in self._touched or record.busy or record.waiting
+        if not touched and record.updated_at > self._began:
+            raise Violation(f"{line.first} was touched by nobody at {record.updated_at}")
 
     async def _check_file(self, name: str) -> None:
         """It is the list, or leads to a session that is there."""
@@ -347,6 +385,8 @@ class Life:
         checker.phases[type(command).__name__, checker.phase()] += 1
         address = line.latest if number % 2 else line.first
         checker.ask(number, command, address)
+        if not isinstance(command, model.Get):
+            self._touched.add(line.first)
         ref = self.greenroom.session(address)
         answer: Any = None
         patience = step.patience if step is not None and step.patience is not None else FOREVER
@@ -369,6 +409,7 @@ class Life:
         if record is not None:
             line.latest, line.record = record.session_id, record
             self.world.check_record(record)
+            self._check_untouched(line, record)
         return None if isinstance(answer, Rejected) else answer
 
     async def _create(self, line: Line, step: Step | None = None) -> None:
@@ -378,7 +419,8 @@ class Life:
 
     async def _start(self, line: Line, step: Step, text: str | None = None) -> None:
         number = next(self.world.numbers)
-        prompt = Prompt(text or f"w{number}", number)
+        usual = f"go on, {line.first}" if step.place == 2 else f"w{number}"
+        prompt = Prompt(text or usual, number)
         if self.world.script(number).stubborn:
             self.world.stubborn.add(prompt.text)
             for other in self.world.lines:
@@ -474,7 +516,7 @@ class Life:
         command = model.Create(True, branch.first, seen_of(record).turns, copy.title)
         await self._ask(branch, command, ask_for.CreateSession(copy, keep=True), step)
 
-    async def _get(self, line: Line, step: Step) -> None:
+    async def _get(self, line: Line, step: Step | None = None) -> None:
         await self._ask(line, model.Get(), ask_for.GetSession(), step)
 
     async def _rest(self, line: Line, step: Step) -> None:
@@ -543,6 +585,8 @@ class Life:
         elif turn.purpose == "summary":
             await trio.sleep(PAUSES[number % len(PAUSES)])
             self._happens(turn.session_id, model.Summarised(script.summary))
+            if self._summarised is None:
+                self._summarised = len(self._disk.trace)
             if not script.summary:
                 raise AgentError("error", "no summary")
             await emit(TextDelta("All that was said"))
@@ -556,7 +600,18 @@ class Life:
         talk = self.world.talks[number]
         if talk.runs:
             self.world.complaints.append(f"{talk} runs again")
-        talk.runs = True
+        talk.runs, talk.asked = True, turn.messages
+        line = self.world.line_of(number)
+        if line.first in self._answering:
+            self.world.complaints.append(f"{talk} runs beside another")
+        self._answering.add(line.first)
+        self._touched.add(line.first)
+        try:
+            await self._say(number, script, talk, emit)
+        finally:
+            self._answering.discard(line.first)
+
+    async def _say(self, number: int, script: Script, talk: Talk, emit: Emit) -> None:
         try:
             for place, act in enumerate(script.acts):
                 await self._act(act, place, talk, emit)
@@ -585,12 +640,16 @@ class Life:
             case "reasoning":
                 await emit(ReasoningDelta("hm "))
             case "usage":
-                await emit(Usage(10, place))
+                await emit(Usage(TOKENS, place))
             case "tool":
                 await emit(ToolStarted(f"c{place}", "look"))
                 await emit(ToolCompleted(f"c{place}", "found"))
             case "pause":
                 await trio.sleep(PAUSES[(talk.number + place) % len(PAUSES)])
+
+
+def _clock() -> float:
+    return 1_000_000.0 + trio.current_time()
 
 
 def _said(answer: Any) -> tuple[str, Record | None, str]:
