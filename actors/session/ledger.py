@@ -32,7 +32,7 @@ from .refusals import SessionNotFound, StorageFailed
 from .shared import Shared
 from .state import decide, evolve
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "storage_failed"]
 
 LOOK_AGAIN_SECONDS = 2.0
 
@@ -106,7 +106,7 @@ class Ledger:
             stamp = await self._shared.store.save(self.key, dump(record))
         except StoreError as error:
             self._doubt()
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = record, True, False
         if isinstance(event, Checkpointed):
             return
@@ -119,6 +119,10 @@ class Ledger:
         say again what memory says; until then this actor stays.
         """
         self.unsaved = True
+        self.remind()
+
+    def remind(self) -> None:
+        """Have the session look again, in a while, at what stood in its way."""
         if not self._reminded:
             self._reminded = True
             self.context.start_soon(self._remind)
@@ -138,7 +142,7 @@ class Ledger:
                 await self._remove(self.key)
         except StoreError as error:
             self._doubt()
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         self.unsaved = False
 
     def tell(
@@ -168,7 +172,7 @@ class Ledger:
         except RecordNotFound:
             return None
         except StoreError as error:
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
 
     async def leads_nowhere(self, continuation: str) -> bool:
         """This id was left, and what it leads to may have been deleted; then so is this."""
@@ -178,7 +182,7 @@ class Ledger:
             await self._remove(self.key)
             return True
         except StoreError as error:
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         return False
 
     async def rotate(self, compression: Compression) -> None:
@@ -190,7 +194,7 @@ class Ledger:
         try:
             await self.stay()  # what an earlier one left must not be forgotten
         except StoreError as error:
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         await self.commit(Changed({"rotating_to": await self._free_id()}, None))
         record = msgspec.structs.replace(self.present, rotating_to=None)
         changed = evolve(record, Compressed(str(self.present.rotating_to), compression))
@@ -201,7 +205,7 @@ class Ledger:
             left = await store.save(old, dump(alias))
         except StoreError as error:
             self._doubt()
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         self.context.rotate(changed.session_id)
         self.record, self.key = changed, changed.session_id
         await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
@@ -228,7 +232,7 @@ class Ledger:
             except RecordNotFound:
                 return name
             except StoreError as error:
-                raise _storage_failed(error) from error
+                raise storage_failed(error) from error
 
     async def delete(self, event: Event) -> None:
         """The record goes first; then the ids that led here, which lead nowhere already: a file
@@ -240,7 +244,7 @@ class Ledger:
             await self._remove(self.key)
         except StoreError as error:
             self._doubt()
-            raise _storage_failed(error) from error
+            raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
         self.tell("session_delete")
         with suppress(StoreError):
@@ -257,7 +261,7 @@ class Ledger:
         await self._index.send(RowRemoved(name))
 
 
-def _storage_failed(error: StoreError) -> StorageFailed:
+def storage_failed(error: BaseException) -> StorageFailed:
     return StorageFailed(str(error), isinstance(error, StoreFull))
 
 

@@ -70,7 +70,6 @@ class SideTurns:
         except (StorageFailed, SessionBusy):
             await self._shared.feeds.drop(feed)
             raise
-        await feed.wait_shown()
         asked = agent_turn(self._shared, record, turn_id, command.prompt)
         turn = RunningTurn(turn_id, feed, self._shared.clock(), asked.messages)
         self._turns[turn_id] = turn

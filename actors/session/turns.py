@@ -16,7 +16,7 @@ from .context import NEAR, context_rows
 from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
 from .events import Changed, TurnEnded, TurnStarted
 from .feeds import TurnFeed
-from .ledger import Ledger
+from .ledger import Ledger, storage_failed
 from .messages import (
     CancelTurn,
     Checkpoint,
@@ -130,7 +130,6 @@ class Turns:
             if not any(row.get("id") == event.turn_id for row in self._ledger.present.waiting):
                 await self._shared.feeds.drop(feed)
             raise
-        await feed.wait_shown()
         record = self._ledger.present
         asked = agent_turn(self._shared, record, event.turn_id)
         turn = RunningTurn(event.turn_id, feed, event.at, asked.messages)
@@ -166,7 +165,6 @@ class Turns:
         except StorageFailed:
             await self._shared.feeds.drop(feed)
             raise
-        await feed.wait_shown()
         return TurnAccepted(turn_id, self._ledger.present, waiting=True)
 
     async def start_waiting(self) -> None:
@@ -181,6 +179,7 @@ class Turns:
             await self._begin(start(record, waiting.command_of(row), str(row["id"]), now))
         except StorageFailed as error:
             log.warning("%s: a waiting message must wait on: %s", record.session_id, error)
+            self._ledger.remind()
 
     async def remove_waiting(self, command: RemoveWaiting) -> None:
         waited = self._ledger.present.waiting
@@ -368,12 +367,21 @@ class Turns:
 
 
 async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
-    """The feed of a turn that is accepted: open already, if it has waited."""
+    """The feed of a turn that is accepted: open already, if it has waited. The journal has it
+    before the record does, for that is how a restart finds the sessions that were at work. Raises
+    `StorageFailed`.
+    """
     feed = shared.feeds.find(turn_id)
     if feed is not None and feed.failure is not None:
         await shared.feeds.drop(feed)
         feed = None
-    return feed or shared.feeds.open(turn_id, ledger.key, _unwritable(ledger, turn_id))
+    if feed is None:
+        feed = shared.feeds.open(turn_id, ledger.key, _unwritable(ledger, turn_id))
+        await feed.wait_shown()
+        if feed.failure is not None:
+            await shared.feeds.drop(feed)
+            raise storage_failed(feed.failure)
+    return feed
 
 
 def _unwritable(ledger: Ledger, turn_id: str) -> Callable[[BaseException], None]:

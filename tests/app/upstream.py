@@ -8,7 +8,7 @@ import trio
 
 from actors.session import context, titles
 
-__all__ = ["Upstream", "UpstreamTurn", "open_upstream"]
+__all__ = ["HEAD", "Upstream", "UpstreamTurn", "open_upstream", "read_request"]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
@@ -83,7 +83,7 @@ class Upstream:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
-            request = await _read_request(stream)
+            request = await read_request(stream)
             if request is None:
                 return
             await stream.send_all(HEAD)
@@ -92,7 +92,7 @@ class Upstream:
             await turn.run()
 
 
-async def _read_request(stream: trio.SocketStream) -> dict | None:
+async def read_request(stream: trio.SocketStream) -> dict | None:
     data = b""
     while b"\r\n\r\n" not in data:
         part = await stream.receive_some(65536)

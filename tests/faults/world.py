@@ -32,7 +32,7 @@ from actors.session.agent import (
 from actors.session.copies import branch_of
 from actors.session.entries import TERMINAL, Entry
 from actors.session.feeds import Reader
-from actors.session.record import Record
+from actors.session.record import Record, load
 from actors.session.refusals import SessionNotFound
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
@@ -229,6 +229,7 @@ class Life:
         with self._scope:
             async with self._open() as self.greenroom:
                 self._opened = len(self._disk.trace)
+                self._check_recovered()
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     for talk in self.world.talks.values():
@@ -239,6 +240,17 @@ class Life:
                     nursery.cancel_scope.cancel()
         if not self.dead:  # it ended in good order
             self._die("restart")
+
+    def _check_recovered(self) -> None:
+        """Whatever says that it runs, runs, before anybody has looked at it."""
+        for info in self._disk.disk.scan(DATA_DIR / "sessions"):
+            if info.name.startswith("_") or not info.name.endswith(".json"):
+                continue
+            data = self._disk.disk.read(DATA_DIR / "sessions" / info.name)
+            record = load(info.name.removesuffix(".json"), data)
+            feed = self.greenroom.feeds.find(record.active_stream_id or "")
+            if record.busy and (feed is None or not feed.running) and not self.world.faults:
+                raise Violation(f"{info.name} says that it runs: {record.pending_user_message}")
 
     async def _use(self, first: bool) -> None:
         if first:
