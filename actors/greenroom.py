@@ -37,7 +37,9 @@ from actors.session.transcript import text_of
 from actors.stores import (
     Disk,
     Journal,
+    JournalStatistics,
     RecordStore,
+    WriterStatistics,
     open_journal,
     open_record_store,
     own_directory,
@@ -99,6 +101,16 @@ class Greenroom:
 
     def statistics(self) -> Statistics:
         return self._system.statistics()
+
+    def journal_statistics(self) -> JournalStatistics:
+        return self._journal.statistics()
+
+    def record_statistics(self) -> WriterStatistics:
+        return self._shared.store.statistics()
+
+    def saving_seconds(self, session_id: str) -> float:
+        """How long a save of the session's record has waited for the disk; 0 if none does."""
+        return self._shared.store.waiting_seconds(session_id)
 
     async def retitle(self, session_id: str, *, latest: bool = False) -> TitleOutcome:
         """A new title in place of whatever is there, from the first exchange or the latest; made

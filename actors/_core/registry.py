@@ -24,6 +24,7 @@ class Registry:
         self._cells: dict[Address, Cell] = {}
         self._aliases: dict[Address, Address] = {}  # an address that was left -> where it leads
         self._tasks: dict[trio.lowlevel.Task, Cell] = {}
+        self.handled = 0  # messages, by those that have left
         self._leaving = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -99,6 +100,7 @@ class Registry:
         """The cell ended. In the same step in which it found its mailbox empty."""
         del self._tasks[task]
         del self._cells[(cell.kind.name, cell.key)]
+        self.handled += cell.handled
         self._leaving.unpark_all()
 
     async def wait_left(self, cells: Sequence[Cell]) -> None:

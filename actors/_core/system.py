@@ -32,6 +32,7 @@ class CellStatistics:
     current: str | None  # the type of the message that is being handled
     current_seconds: float  # how long it has been; 0 when idle
     waiting_on: tuple[str, ...]  # addresses it asked and has no answer from
+    tasks: tuple[str, ...]  # what it has begun with `start_soon` and has not ended, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Statistics:
     """All live actors, and what has happened since the system was opened."""
 
     cells: tuple[CellStatistics, ...]
+    handled: int  # messages, by those too that have ended
     activations: int
     dead_letters: int
 
@@ -76,6 +78,7 @@ class System:
         now = trio.current_time()
         return Statistics(
             cells=tuple(_cell_statistics(cell, now) for cell in self._registry),
+            handled=self._registry.handled + sum(cell.handled for cell in self._registry),
             activations=self._activations,
             dead_letters=self._dead_letters.count,
         )
@@ -114,6 +117,7 @@ def _cell_statistics(cell: Cell, now: float) -> CellStatistics:
         current=None if current is None else type(current).__name__,
         current_seconds=0.0 if current is None else now - cell.current_since,
         waiting_on=tuple(other.address for other in cell.waiting_on),
+        tasks=() if cell.nursery is None else tuple(t.name for t in cell.nursery.child_tasks),
     )
 
 

@@ -22,6 +22,7 @@ from .messages import (
     RowChanged,
     RowRemoved,
     RowsFound,
+    RowsNamed,
     RowsOf,
 )
 from .rows import left_over, ordered, shown
@@ -116,6 +117,8 @@ class Index(Actor):
             case RowsOf(project_id):
                 rows = self._rows.values()
                 return [r["session_id"] for r in rows if r.get("project_id") == project_id]
+            case RowsNamed(session_ids):
+                return [self._rows[name] for name in session_ids if name in self._rows]
             case ReservePin(session_id):
                 self._reserve_pin(session_id)
             case ReleasePin(session_id):

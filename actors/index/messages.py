@@ -18,6 +18,7 @@ __all__ = [
     "RowChanged",
     "RowRemoved",
     "RowsFound",
+    "RowsNamed",
     "RowsOf",
 ]
 
@@ -68,6 +69,13 @@ class RowsOf(Message[Sequence[str]]):
     """The ids of all sessions in a project, shown or not."""
 
     project_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsNamed(Message[Sequence[Row]]):
+    """The rows of these sessions, shown or not, as far as there are any."""
+
+    session_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Session(Actor):
 
     def __init__(self, key: str, shared: Shared) -> None:
         self._shared = shared
+        self._stories = shared.feeds.stories
         self._created_at = 0.0
         self._ledger = Ledger(key, shared)
         self._titling = Titling(self._ledger, shared)
@@ -139,6 +140,8 @@ class Session(Actor):
                 again = answer_again(ledger.record, message, ledger.running)
                 if again is not None:
                     return again
+        if self._stories.watched and not isinstance(message, TurnOutput):  # the feed tells of it
+            self._stories.command(ledger.key, type(ledger.message).__name__)
         answer = await self._handle(ledger.message)
         ledger.once = None
         await self._turns.start_waiting()

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 import trio
 
 from actors import Feed, Gap
-from actors.stores.journal import Journal
+from actors.stores import Durations, Journal
 
 from .entries import TERMINAL, Entry, FeedEvent, TurnBegan, decode, encode, merged
+from .stories import Stories
 
 __all__ = ["Feeds", "Reader", "TurnFeed"]
 
@@ -26,22 +27,52 @@ class TurnFeed:
         session_id: str,
         journal: Journal,
         on_failure: Callable[[BaseException], None],
+        lags: Durations,
+        stories: Stories,
         last: int = 0,
     ) -> None:
         self.turn_id = turn_id
         self.session_id = session_id  # as it was called when the feed began
-        self.running = False  # its agent works; not while it waits, nor while a title is found
         self.failure: BaseException | None = None
+        self.running_since: float | None = None  # Trio's clock, like the next
+        self.shown_at: float | None = None  # the newest entry
+        self._lags = lags  # from put to shown, of all feeds
+        self._stories = stories
         self._journal = journal
         self._on_failure = on_failure
         self._feed: Feed[Entry] = Feed(last=last)
         self._pending: list[FeedEvent] = []
         self._pending_size = 0
+        self._pending_since = 0.0
         self._in_flight: list[Entry] = []
+        self._in_flight_since = 0.0  # its oldest event was put
+        self._line = 0  # of the session's story
         self._progress = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<TurnFeed {self.turn_id} {self._feed!r}>"
+
+    @property
+    def running(self) -> bool:
+        """Its agent works; not while it waits, nor while a title is found."""
+        return self.running_since is not None
+
+    @running.setter
+    def running(self, running: bool) -> None:
+        self.running_since = trio.current_time() if running else None
+
+    @property
+    def unshown_seconds(self) -> float:
+        """How long the oldest event that waits for the disk has waited; 0 if none does."""
+        return trio.current_time() - self._in_flight_since if self._in_flight else 0.0
+
+    @property
+    def last_event(self) -> FeedEvent | None:
+        """The newest that is shown and in memory."""
+        newest = (
+            self._feed.after(self._feed.last - 1) if self._feed.first <= self._feed.last else ()
+        )
+        return newest[0].event if newest else None
 
     @property
     def last(self) -> int:
@@ -60,6 +91,8 @@ class TurnFeed:
         """Take an event; it will be shown when it is durable. Never waits."""
         if self.failure is not None or self.closed:
             return
+        if not self._pending:
+            self._pending_since = trio.current_time()
         self._pending_size += len(getattr(event, "text", ""))
         together = merged(self._pending[-1], event) if self._pending else None
         if together is None:
@@ -74,6 +107,9 @@ class TurnFeed:
         self._in_flight = [
             Entry(seq, event) for seq, event in enumerate(events, self._feed.last + 1)
         ]
+        self._in_flight_since = self._pending_since
+        first, last = self._feed.last + 1, self._feed.last + len(events)
+        self._line = self._stories.entries(self.session_id, self.turn_id, events, first, last)
         payloads = [(entry.seq, encode(entry.event)) for entry in self._in_flight]
         self._journal.append(self.turn_id, payloads, self._written)
 
@@ -84,6 +120,9 @@ class TurnFeed:
             self._on_failure(error)
         else:
             self._feed.publish(entries)
+            self.shown_at = trio.current_time()
+            self._lags.add(self.shown_at - self._in_flight_since)
+            self._stories.reached(self.session_id, self._line, "durable", "shown")
             if self._pending:
                 self._write()
         self._progress.unpark_all()
@@ -158,6 +197,8 @@ class Feeds:
     """All turns whose output can be read: those that run, and those the journal still holds."""
 
     def __init__(self, journal: Journal) -> None:
+        self.lags = Durations()  # from put to shown, once a write
+        self.stories = Stories()
         self._journal = journal
         self._live: dict[str, TurnFeed] = {}
         self._ended = trio.lowlevel.ParkingLot()
@@ -172,10 +213,21 @@ class Feeds:
         self, turn_id: str, session_id: str, on_failure: Callable[[BaseException], None]
     ) -> TurnFeed:
         """Begin a feed. Its first entry is on the way to the disk when this returns."""
-        feed = TurnFeed(turn_id, session_id, self._journal, on_failure)
+        feed = self._feed(turn_id, session_id, on_failure)
         self._live[turn_id] = feed
         feed.put(TurnBegan(session_id))
         return feed
+
+    def _feed(
+        self,
+        turn_id: str,
+        session_id: str,
+        on_failure: Callable[[BaseException], None],
+        last: int = 0,
+    ) -> TurnFeed:
+        return TurnFeed(
+            turn_id, session_id, self._journal, on_failure, self.lags, self.stories, last
+        )
 
     async def resume(self, turn_id: str, session_id: str) -> tuple[TurnFeed, list[Entry]]:
         """The feed of a turn that was cut off, and what it had shown: cut off by the end of a
@@ -187,7 +239,7 @@ class Feeds:
         entries = await self.stored(turn_id, 0)
         if feed is None:
             named = _named(entries) or session_id
-            feed = TurnFeed(turn_id, named, self._journal, lambda _: None, last=len(entries))
+            feed = self._feed(turn_id, named, lambda _: None, last=len(entries))
         return feed, entries
 
     async def reopen(
@@ -199,7 +251,7 @@ class Feeds:
             self.open(turn_id, session_id, on_failure)
             return
         named = _named(entries) or session_id
-        feed = TurnFeed(turn_id, named, self._journal, on_failure, last=len(entries))
+        feed = self._feed(turn_id, named, on_failure, last=len(entries))
         self._live[turn_id] = feed
 
     async def end(self, feed: TurnFeed, *events: FeedEvent) -> None:

@@ -102,17 +102,21 @@ class Ledger:
         """
         record = self.evolved(event)
         assert record is not None
+        stories = self._shared.feeds.stories
+        line = stories.event(self.key, type(event).__name__)
         try:
             stamp = await self._shared.store.save(self.key, dump(record))
         except StoreError as error:
             self._doubt()
             raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = record, True, False
+        stories.reached(self.key, line, "durable")
         if isinstance(event, Checkpointed):
             return
         await self._index.send(RowChanged({**summary(record), STAMP: stamp}))
         if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
             self.tell(REASONS.get(type(self.message), "session_updated"))
+        stories.reached(self.key, line, "shown")
 
     def _doubt(self) -> None:
         """A write has failed, and the disk may hold what was refused: see `RecordStore`. Have it
@@ -207,6 +211,7 @@ class Ledger:
             self._doubt()
             raise storage_failed(error) from error
         self.context.rotate(changed.session_id)
+        self._shared.feeds.stories.moved(old, changed.session_id)
         self.record, self.key = changed, changed.session_id
         await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
         await self._index.send(RowChanged({**summary(alias), STAMP: left}))

@@ -2,14 +2,18 @@
 
 from .directory import RecordInfo, RecordStore, open_record_store
 from .disk import Disk, FileInfo, RealDisk
+from .durations import Durations, DurationsSummary
 from .errors import InvalidName, RecordNotFound, StoreError, StoreFull, StoreUnavailable
 from .journal import Journal, JournalStatistics, StreamInfo, open_journal
 from .lock import DirectoryInUse, own_directory
 from .memory import MemoryDisk
+from .writer import WriterStatistics
 
 __all__ = [
     "DirectoryInUse",
     "Disk",
+    "Durations",
+    "DurationsSummary",
     "FileInfo",
     "InvalidName",
     "Journal",
@@ -23,6 +27,7 @@ __all__ = [
     "StoreFull",
     "StoreUnavailable",
     "StreamInfo",
+    "WriterStatistics",
     "open_journal",
     "open_record_store",
     "own_directory",

@@ -13,7 +13,7 @@ import trio
 
 from .disk import Disk, FileInfo, RealDisk
 from .errors import InvalidName, RecordNotFound, store_error
-from .writer import Writer, open_writer
+from .writer import Writer, WriterStatistics, open_writer
 
 __all__ = ["RecordInfo", "RecordStore", "open_record_store"]
 
@@ -66,6 +66,7 @@ class RecordStore:
         self._directory = directory
         self._disk = disk
         self._numbers = count()
+        self._waiting: dict[str, float] = {}  # names of records that are being written, since when
         self._writer: Writer[_Save | _Delete | _Rename]
 
     def _path(self, name: str) -> Path:
@@ -94,7 +95,11 @@ class RecordStore:
         target = self._path(name)
         temporary = target.with_name(f"{target.name}.tmp.{os.getpid()}.{next(self._numbers)}")
         job = _Save(temporary, target, data)
-        await self._writer.do(job)
+        self._waiting[name] = trio.current_time()
+        try:
+            await self._writer.do(job)
+        finally:
+            self._waiting.pop(name, None)
         assert job.info is not None
         return _record_info(name, job.info).stamp
 
@@ -112,6 +117,14 @@ class RecordStore:
             raise RecordNotFound("There is no such record")
         await self._writer.do(_Rename(source, target))
         return target.name
+
+    def waiting_seconds(self, name: str) -> float:
+        """How long a save of this record has waited for the disk; 0 if none does."""
+        since = self._waiting.get(name)
+        return 0.0 if since is None else trio.current_time() - since
+
+    def statistics(self) -> WriterStatistics:
+        return self._writer.statistics()
 
     async def scan(self) -> list[RecordInfo]:
         """All records, the sizes and times of their files."""

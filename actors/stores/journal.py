@@ -20,7 +20,14 @@ import trio
 from .disk import Disk, RealDisk
 from .errors import StoreError, store_error
 from .frames import SETTLED, Frame, encode_frame, read_frames
-from .writer import Done, Writer, background, open_writer, wait_durable
+from .writer import (
+    Done,
+    Writer,
+    WriterStatistics,
+    background,
+    open_writer,
+    wait_durable,
+)
 
 __all__ = ["Journal", "JournalStatistics", "StreamInfo", "open_journal"]
 
@@ -43,6 +50,7 @@ class JournalStatistics:
     streams: int
     flushes: int  # since it was opened, like the entries
     entries: int
+    writer: WriterStatistics
 
 
 @dataclass(slots=True)
@@ -213,6 +221,7 @@ class Journal:
             streams=len(self._streams),
             flushes=self._tail.flushes,
             entries=self._entries,
+            writer=self._writer.statistics(),
         )
 
     # -- giving space back ------------------------------------------------------------------

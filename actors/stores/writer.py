@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import perf_counter
 from typing import Generic, TypeVar
 
 import trio
 
 from .disk import Disk
+from .durations import Durations, DurationsSummary
 from .errors import store_error
 
-__all__ = ["Done", "Writer", "background", "open_writer", "wait_durable"]
+__all__ = ["Done", "Writer", "WriterStatistics", "background", "open_writer", "wait_durable"]
 
 J = TypeVar("J")
 
@@ -23,11 +26,33 @@ Commit = Callable[[Sequence[J]], Sequence[BaseException | None]]
 """Does a batch of jobs, and says of each how it went."""
 
 
+@dataclass(frozen=True, slots=True)
+class WriterStatistics:
+    """`busy_seconds` is how long the batch that is with the disk has been there; 0 if none is."""
+
+    commits: DurationsSummary
+    busy_seconds: float
+
+
 class Writer(Generic[J]):
     """Hands jobs to whoever commits them. Jobs are done in the order in which they came."""
 
-    def __init__(self, queue: Callable[[tuple[J, Done]], None]) -> None:
+    def __init__(
+        self,
+        queue: Callable[[tuple[J, Done]], None],
+        commit: Commit[J],
+        clock: Callable[[], float],
+    ) -> None:
         self._queue = queue
+        self._commit = commit
+        self._clock = clock
+        self._durations = Durations()
+        self._began: float | None = None
+
+    def statistics(self) -> WriterStatistics:
+        began = self._began
+        busy = 0.0 if began is None else self._clock() - began
+        return WriterStatistics(self._durations.summary(), busy)
 
     def submit(self, job: J, done: Done) -> None:
         """Never waits. The job is done whatever becomes of who submitted it."""
@@ -36,6 +61,34 @@ class Writer(Generic[J]):
     async def do(self, job: J) -> None:
         """Wait until the job is durable; see `wait_durable`."""
         await wait_durable(partial(self.submit, job))
+
+    # -- for who does the work: in its thread, then in Trio's ------------------------------------
+
+    def begin(self) -> None:
+        """A batch goes to the disk."""
+        self._began = self._clock()
+
+    def run(self, batch: Sequence[tuple[J, Done]]) -> Sequence[BaseException | None]:
+        try:
+            return self._commit([job for job, _ in batch])
+        except Exception as error:  # noqa: BLE001 - the door: it goes to all who wait for the batch
+            return [error] * len(batch)
+
+    def took(self) -> float:
+        """How long the batch took."""
+        began, self._began = self._began, None
+        assert began is not None
+        return self._clock() - began
+
+    def deliver(
+        self,
+        batch: Sequence[tuple[J, Done]],
+        outcomes: Sequence[BaseException | None],
+        seconds: float,
+    ) -> None:
+        self._durations.add(seconds)
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
+            done(outcome)
 
 
 async def wait_durable(submit: Callable[[Done], None]) -> None:
@@ -86,36 +139,27 @@ async def background(work: Callable[[], Awaitable[None]]) -> AsyncIterator[trio.
         raise failure
 
 
-def _deliver(batch: Sequence[tuple[J, Done]], outcomes: Sequence[BaseException | None]) -> None:
-    for (_, done), outcome in zip(batch, outcomes, strict=True):
-        done(outcome)
-
-
-def _run(commit: Commit[J], batch: Sequence[tuple[J, Done]]) -> Sequence[BaseException | None]:
-    try:
-        return commit([job for job, _ in batch])
-    except Exception as error:  # noqa: BLE001 - the door: it goes to all who wait for the batch
-        return [error] * len(batch)
-
-
 @asynccontextmanager
 async def _threaded(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
     # A dedicated thread: a hop costs a tenth of one to Trio's thread pool.
     queue: SimpleQueue[tuple[J, Done] | None] = SimpleQueue()
     token = trio.lowlevel.current_trio_token()
     finished = trio.Event()
+    writer = Writer(queue.put, commit, perf_counter)
 
     def work() -> None:
         while (first := queue.get()) is not None:
             batch, more = _waiting(queue, first)
-            token.run_sync_soon(_deliver, batch, _run(commit, batch))
+            writer.begin()
+            outcomes = writer.run(batch)
+            token.run_sync_soon(writer.deliver, batch, outcomes, writer.took())
             if not more:
                 break
         token.run_sync_soon(finished.set)
 
     Thread(target=work, name="greenroom writer", daemon=True).start()
     try:
-        yield Writer(queue.put)
+        yield writer
     finally:
         queue.put(None)
         with trio.CancelScope(shield=True):
@@ -147,19 +191,23 @@ async def _inline(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
         waiting.append(job)
         wake.unpark()
 
+    writer = Writer(queue, commit, trio.current_time)
+
     async def work() -> None:
         with trio.CancelScope(shield=True):
             while waiting or not closing:
                 if waiting:
+                    writer.begin()
                     await trio.sleep(disk.latency)
                     batch, waiting[:] = waiting[:], []
-                    _deliver(batch, _run(commit, batch))
+                    outcomes = writer.run(batch)
+                    writer.deliver(batch, outcomes, writer.took())
                 else:
                     await wake.park()
 
     async with background(work):
         try:
-            yield Writer(queue)
+            yield writer
         finally:
             closing = True
             wake.unpark()
