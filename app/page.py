@@ -7,7 +7,7 @@ from quart import Blueprint, Response, abort, request, send_from_directory
 
 from . import __version__
 
-__all__ = ["OUR_PAGE", "routes"]
+__all__ = ["ASK", "OUR_PAGE", "POLICY", "routes"]
 
 OUR_PAGE = Path(__file__).parent / "static"
 

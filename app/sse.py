@@ -1,6 +1,6 @@
 """Server-sent events: frames, cursors, and the loop that keeps a stream alive."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,7 +49,7 @@ async def kept_alive(
     comment: bytes,
     *,
     first: bytes | None = None,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Batches, each in one write, until an empty one; a comment in long silences."""
     yield first or comment  # the headers go out with it
     while True:

@@ -12,7 +12,18 @@ from quart_trio import QuartTrio
 
 from actors.greenroom import Greenroom
 
-from . import __version__, changes, chat, page, projects, quiet, sessions, side_streams, tab
+from . import (
+    __version__,
+    changes,
+    chat,
+    inspector,
+    page,
+    projects,
+    quiet,
+    sessions,
+    side_streams,
+    tab,
+)
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
@@ -55,6 +66,7 @@ def create_app(
         chat.routes(greenroom),
         side_streams.routes(greenroom, stopping),
         tab.routes(greenroom, stopping),
+        inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
         page.routes(page_dir, MAX_BODY),
     ):

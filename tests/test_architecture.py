@@ -71,7 +71,9 @@ PURE = (
     "app.agents.chunks",
     "app.agents.provider_errors",
     "app.bodies",
+    "app.busy",
     "app.config",
+    "app.past",
     "app.redaction",
     "app.views",
 )

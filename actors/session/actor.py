@@ -62,6 +62,9 @@ __all__ = ["Session"]
 
 SHELL_SECONDS = 1800.0  # how long a session that nothing was ever said in stays in memory
 
+# Not in the session's story: what only reads, and output, of which its feed tells.
+UNTOLD = (GetSession, CompressionStatus, TurnOutput)
+
 Handler = Callable[[Any], Awaitable[object]]
 
 
@@ -140,7 +143,7 @@ class Session(Actor):
                 again = answer_again(ledger.record, message, ledger.running)
                 if again is not None:
                     return again
-        if self._stories.watched and not isinstance(message, TurnOutput):  # the feed tells of it
+        if self._stories.watched and not isinstance(ledger.message, UNTOLD):
             self._stories.command(ledger.key, type(ledger.message).__name__)
         answer = await self._handle(ledger.message)
         ledger.once = None
