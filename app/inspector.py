@@ -18,7 +18,7 @@ from .page import ASK, OUR_PAGE, POLICY
 from .sse import event_stream, frame, kept_alive
 from .vitals import past_of, snapshot, standing_of
 
-__all__ = ["routes"]
+__all__ = ["routes", "watched"]
 
 EVERY = 1.0  # seconds between two snapshots
 GATHER = 0.1  # seconds in which the facts of a story come together
@@ -39,7 +39,7 @@ def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
         session_id = request.args.get("session_id") or None
         if session_id is not None:
             session_id = greenroom.current_id(greenroom.session(session_id).key)
-        return event_stream(_watched(greenroom, stopping, session_id, _limit()))
+        return event_stream(watched(greenroom, stopping, session_id, _limit()))
 
     @page.get("/api/inspector/session")
     async def session() -> Response:
@@ -80,7 +80,7 @@ def _limit() -> int:
 # -- the stream ---------------------------------------------------------------------------------
 
 
-async def _watched(
+async def watched(
     greenroom: Greenroom, stopping: trio.Event, session_id: str | None, limit: int
 ) -> AsyncGenerator[bytes, None]:
     """A story is kept for as long as this runs."""

@@ -31,6 +31,7 @@ export class Actions {
       "-",
       open && { label: "Undo the last exchange", icon: "undo", run: guarded(() => this.chat.undo()) },
       open && { label: "Summarise for the model", icon: "zip", run: act("compress") },
+      { label: "Why is it busy?", icon: "info", run: () => location.assign(query("/inspector", { session_id: row.session_id })) },
       { label: "Duplicate", icon: "copy", run: act("duplicate") },
       { label: "Export as HTML", icon: "download", run: act("export", "html") },
       { label: "Export as JSON", icon: "download", run: act("export", "json") },
