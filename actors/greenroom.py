@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import trio
 
-from actors import Kind, Ref, Rejected, Statistics, System, open_system
+from actors import CellStatistics, Kind, Ref, Rejected, Statistics, System, open_system
 from actors.index.actor import Index
 from actors.index.messages import Row, RowsOf
 from actors.projects.actor import Projects
@@ -101,6 +101,10 @@ class Greenroom:
 
     def statistics(self) -> Statistics:
         return self._system.statistics()
+
+    def session_statistics(self, session_id: str) -> CellStatistics | None:
+        """Of one session's actor; None if it is put away, and this does not wake it."""
+        return self._system.cell_statistics("session", session_id)
 
     def journal_statistics(self) -> JournalStatistics:
         return self._journal.statistics()

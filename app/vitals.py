@@ -175,8 +175,7 @@ async def _rows(greenroom: Greenroom, session_ids: Sequence[str]) -> Sequence[An
 
 async def standing_of(greenroom: Greenroom, session_id: str) -> dict[str, Any] | None:
     """Why it is busy; None if there is no such session."""
-    cells = {cell.address: cell for cell in greenroom.statistics().cells}
-    cell = cells.get(f"session/{session_id}")
+    cell = greenroom.session_statistics(session_id)
     rows = await _rows(greenroom, [session_id])
     if cell is None and not rows:
         return None

@@ -45,6 +45,10 @@ class Registry:
             cell = self._cells[address] = self._activate(*address)
         return cell
 
+    def awake(self, kind: str, key: str) -> Cell | None:
+        """The live cell at an address, if there is one."""
+        return self._cells.get(self.resolve(kind, key))
+
     def resolve(self, kind: str, key: str) -> Address:
         """Where this address leads. Chains collapse as they are walked."""
         address = (kind, key)

@@ -83,6 +83,11 @@ class System:
             dead_letters=self._dead_letters.count,
         )
 
+    def cell_statistics(self, kind: str, key: str) -> CellStatistics | None:
+        """The same of one actor; None if it is not awake, and this does not wake it."""
+        cell = self._registry.awake(kind, key)
+        return None if cell is None else _cell_statistics(cell, trio.current_time())
+
     def _activate(self, kind: str, key: str) -> Cell:
         if kind in self._ended or self._nursery.cancel_scope.cancel_called:
             raise ActorStopped("the system is closing")

@@ -108,8 +108,9 @@ class TurnFeed:
             Entry(seq, event) for seq, event in enumerate(events, self._feed.last + 1)
         ]
         self._in_flight_since = self._pending_since
-        first, last = self._feed.last + 1, self._feed.last + len(events)
-        self._line = self._stories.entries(self.session_id, self.turn_id, events, first, last)
+        if self._stories.watched:
+            first, last = self._feed.last + 1, self._feed.last + len(events)
+            self._line = self._stories.entries(self.session_id, self.turn_id, events, first, last)
         payloads = [(entry.seq, encode(entry.event)) for entry in self._in_flight]
         self._journal.append(self.turn_id, payloads, self._written)
 
@@ -122,7 +123,9 @@ class TurnFeed:
             self._feed.publish(entries)
             self.shown_at = trio.current_time()
             self._lags.add(self.shown_at - self._in_flight_since)
-            self._stories.reached(self.session_id, self._line, "durable", "shown")
+            if self._line:
+                self._stories.reached(self.session_id, self._line, "durable", "shown")
+                self._line = 0
             if self._pending:
                 self._write()
         self._progress.unpark_all()

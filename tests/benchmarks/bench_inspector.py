@@ -19,9 +19,10 @@ from app.inspector import watched
 from .table import compare, heading
 
 ACTORS = 1_000
-ASKS = 20_000
-TOLD = 500
-WORDS = 2_000
+ASKS = 100_000
+TOLD = 1_000  # at once: as many as a mailbox takes
+TIMES = 10
+WORDS = 8_000
 
 
 async def talkative(turn: AgentTurn, emit: Emit) -> None:
@@ -57,10 +58,11 @@ async def main() -> None:
             return ASKS
 
         async def tell() -> int:
-            for _ in range(TOLD):
-                session.tell(SaveDraft({"text": "x"}))
-            await session.ask(GetSession())
-            return TOLD
+            for _ in range(TIMES):
+                for _ in range(TOLD):
+                    session.tell(SaveDraft({"text": "x"}))
+                await session.ask(GetSession())
+            return TOLD * TIMES
 
         async def answer() -> int:
             accepted = await session.ask(StartTurn("go"))

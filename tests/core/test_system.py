@@ -165,7 +165,32 @@ async def test_statistics_tell_the_truth_during_a_hang(diary, autojump_clock):
         assert (a.current, a.waiting_on, a.depth) == ("Do", ("player/b",), 0)
         assert (b.current, b.waiting_on, b.depth) == ("Do", (), 1)
         assert b.current_seconds == pytest.approx(7, abs=0.1)
+        assert system.cell_statistics("player", "b") == b
         gate.open.set()
+
+
+async def test_looking_at_an_actor_tells_its_tasks_and_does_not_wake_it(diary):
+    async def begin(player):
+        player.context.start_soon(trio.sleep_forever)
+
+    async with open_players(diary) as system:
+        assert system.cell_statistics("player", "a") is None
+        assert system.statistics().cells == ()
+        await system.ref("player", "a").ask(Do(begin))
+        (task,) = system.cell_statistics("player", "a").tasks
+        assert task.endswith("sleep_forever")
+
+
+async def test_messages_are_counted_past_the_end_of_who_handled_them(diary):
+    async with open_players(diary) as system:
+        for name in ("a", "b"):
+            await system.ref("player", name).ask(Say("x"))
+        await system.ref("player", "b").ask(Do(partial(rotate, "c")))
+        (cell,) = [cell for cell in system._registry if cell.key == "a"]
+        cell.passivate()
+        await wait_all_tasks_blocked()
+        assert len(system.statistics().cells) == 1
+        assert system.statistics().handled == 3
 
 
 async def test_a_sink_for_dead_letters_that_fails_harms_nobody(diary):
