@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from .agent import Usage
 from .answer import Answer
-from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
+from .entries import FeedEvent, StreamEnded, TurnBegan, TurnCancelled, TurnDone, TurnFailed
 from .events import TurnEnded
 from .record import Record, Row
 from .transcript import is_of_turn
@@ -62,13 +62,14 @@ def ending_of(
     """What readers are still to be told of a turn that is over, when only its record is left to
     say how it ended.
     """
-    end = StreamEnded(session_id)
+    end, shown = StreamEnded(session_id), list(shown)
     if any(isinstance(event, TurnDone) for event in shown):
         return (end,)
     rows = () if record is None else record.messages
     mine = next((i for i, row in enumerate(rows) if is_of_turn(row, turn_id)), None)
     if mine is None:
-        return (cancelled(),)  # it was taken back, or undone, or its session was deleted
+        waited = all(isinstance(event, TurnBegan) for event in shown)
+        return (cancelled() if waited else interrupted(),)  # taken back, or beside the conversation
     following = (i for i in range(mine + 1, len(rows)) if rows[i].get("role") == "user")
     last = rows[next(following, len(rows)) - 1]
     if not last.get("_error"):

@@ -60,7 +60,7 @@ class Client:
                     yield Event(event.id, event.event, json.loads(event.data))
 
     async def events(self, stream_id: str, headers=None, **params) -> list[Event]:
-        with trio.fail_after(60):
+        with trio.fail_after(100):
             async with aclosing(self.follow(stream_id, headers, **params)) as events:
                 return [event async for event in events]
 

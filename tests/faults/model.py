@@ -235,13 +235,14 @@ def restarted(session: Session) -> Iterator[Session]:
 
 
 def may_have_ended(session: Session, number: int, end: str) -> bool:
-    """How the stream of a prompt may end. What was undone since may have been cancelled, for all
-    that a restart knows.
+    """How the stream of a prompt may end. What was undone since may have been cancelled or
+    interrupted, for all that a restart knows.
     """
     left = Counter(turn.text for turn in session.turns)
     left.subtract(prompt.text for prompt, _ in session.ends)
     return any(
-        prompt.number == number and (end == e or (end == "cancelled" and left[prompt.text] < 0))
+        prompt.number == number
+        and (end == e or (end in ("cancelled", "interrupted") and left[prompt.text] < 0))
         for prompt, e in session.ends
     )
 
