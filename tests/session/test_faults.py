@@ -1,7 +1,4 @@
-"""A session when the disk is full, at every place."""
-
-import errno
-from contextlib import suppress
+"""A session when the disk is full. At every place: `tests/faults`."""
 
 import pytest
 import trio
@@ -11,13 +8,11 @@ from actors.session.messages import (
     Compress,
     CompressionStatus,
     DeleteSession,
-    GetSession,
-    RemoveLastTurn,
     Rename,
     StartTurn,
 )
 from actors.session.refusals import SessionNotFound, StorageFailed
-from actors.stores import MemoryDisk, StoreError
+from actors.stores import MemoryDisk
 from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.puppet import Puppet
 
@@ -205,78 +200,3 @@ async def whole_turn(room, prompt, acknowledged):
     await agent.say(f"answer {prompt}")
     agent.finish()
     await room.events(turn_id)
-
-
-async def scenario(room):
-    """What a user does, and what was acknowledged."""
-    acknowledged = []
-    session = await room.new()
-    for prompt in ("one", "two"):
-        await whole_turn(room, prompt, acknowledged)
-    await session.ask(Rename("Mine"))
-    acknowledged.append("renamed")
-    removed = await session.ask(RemoveLastTurn())
-    assert removed.text == "two"
-    acknowledged.append("undone")
-    return acknowledged
-
-
-async def length_of_scenario(open_room):
-    disk = FaultyDisk(MemoryDisk())
-    async with open_room(disk) as room:
-        await scenario(room)
-    return len(disk.trace)
-
-
-async def test_after_a_fault_at_any_operation_the_next_request_works(open_room, autojump_clock):
-    for code in (errno.ENOSPC, errno.EIO):
-        for n in range(1, await length_of_scenario(open_room) + 1):
-            disk = FaultyDisk(MemoryDisk(), lambda number, name, n=n: number == n, code)
-            try:
-                async with open_room(disk) as room:
-                    with trio.move_on_after(3600), suppress(StorageFailed):
-                        await scenario(room)
-                    disk.fail = lambda number, name: False
-                    await trio.sleep(60)
-                    session = await room.new("probe", keep=True, title="p")
-                    assert (await session.ask(GetSession())).record.title == "p"
-                    turn_id, agent = await room.start("again", "probe")
-                    await agent.say("fine")
-                    agent.finish()
-                    entries = await room.events(turn_id)
-                    assert isinstance(entries[-1].event, StreamEnded), n
-            except* StoreError:  # it could not even be opened
-                assert disk.trace[-1] in ("make_directory", "scan", "read"), (n, disk.trace)
-
-
-async def test_after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_there(
-    open_room, autojump_clock
-):
-    for n in range(1, await length_of_scenario(open_room) + 1):
-        memory, cut, acknowledged = MemoryDisk(), [], []
-
-        def fail(number, name, n=n, memory=memory, cut=cut, acknowledged=acknowledged):
-            if number == n:
-                cut.append((memory.crash(), list(acknowledged)))
-            return False
-
-        async with open_room(FaultyDisk(memory, fail)) as room:
-            session = await room.new()
-            for prompt in ("one", "two"):
-                await whole_turn(room, prompt, acknowledged)
-            await session.ask(RemoveLastTurn())
-            acknowledged.append("undone")
-        if not cut:
-            continue  # this run took fewer operations: it wrote more at once
-        survivor, known = cut[0]
-        async with open_room(survivor) as after:
-            if not known:
-                continue
-            record = await after.record()
-            prompts = [row["content"] for row in record.messages if row["role"] == "user"]
-            assert not record.busy
-            assert len(prompts) == len(set(prompts)), n
-            if "undone" in known:
-                assert prompts == ["one"], n
-            else:
-                assert prompts[: len(known)] == known or prompts == ["one"], (n, prompts)

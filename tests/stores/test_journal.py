@@ -193,36 +193,6 @@ async def test_a_power_cut_after_any_operation_loses_nothing_that_was_acknowledg
         await check(*cut[0], n)
 
 
-async def test_any_byte_cut_off_or_flipped_leaves_a_beginning_of_every_stream():
-    disk = MemoryDisk()
-    async with open_journal(HERE, disk=disk) as journal:
-        for n in (1, 2, 3):
-            for stream in "ab":
-                await journal.write(stream, entries(n, n, stream))
-    (segment,) = disk.scan(HERE)
-    whole = disk.read(HERE / segment.name)
-    frames = [(start, end, frame.stream) for start, end, frame in read_frames(whole)]
-    for position in range(len(whole)):
-        flipped = bytearray(whole)
-        flipped[position] ^= 0xFF
-        for damaged in (whole[:position], bytes(flipped)):
-            broken = MemoryDisk()
-            broken.create(HERE / segment.name, damaged)
-            async with open_journal(HERE, disk=broken) as journal:
-                for stream in "ab":
-                    found = await journal.read(stream)
-                    assert found == entries(1, len(found), stream)
-                    intact = sum(
-                        1
-                        for start, end, owner in frames
-                        if owner == stream and damaged[start:end] == whole[start:end]
-                    )
-                    hit = any(
-                        start <= position < end and owner == stream for start, end, owner in frames
-                    )
-                    assert len(found) == intact or hit
-
-
 async def test_the_space_of_settled_streams_is_given_back_in_time(autojump_clock):
     disk = MemoryDisk()
     async with open_journal(HERE, disk=disk, retain_seconds=100) as journal:
