@@ -149,7 +149,9 @@ class Greenroom:
                 if session_id is not None:
                     await self.session(session_id).ask(SettleStream(turn_id))
             except Rejected as error:
+                # What it has shown stays in the journal until its session can take it in.
                 log.warning("session %s: %s", session_id, str(error) or type(error).__name__)
+                continue
             if self.feeds.find(turn_id) is None:
                 self._journal.settle(turn_id)  # harmless if the session has done so
 

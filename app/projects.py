@@ -55,7 +55,8 @@ def routes(greenroom: Greenroom) -> Blueprint:
         body = await read_body(bodies.ProjectBody)
         if not body.project_id:
             raise BadRequest("Missing required field(s): project_id")
-        moved = await greenroom.projects.ask(DeleteProject(body.project_id))
+        command = DeleteProject(body.project_id, again=named_by_key() is not None)
+        moved = await greenroom.projects.ask(command)
         return json_response({"ok": True, "unassigned": moved})
 
     return page

@@ -76,8 +76,8 @@ class Projects(Actor):
                 return await self._create(message)
             case RenameProject():
                 return await self._rename(message)
-            case DeleteProject(project_id):
-                return await self._delete(project_id)
+            case DeleteProject():
+                return await self._delete(message)
             case MoveSession(session_id, project_id):
                 if project_id is not None:
                     self._find(project_id)
@@ -114,10 +114,15 @@ class Projects(Actor):
         await self._commit(tuple(new if each is old else each for each in self._projects))
         return new
 
-    async def _delete(self, project_id: str) -> int:
-        self._find(project_id)
-        await self._commit(tuple(p for p in self._projects if p["project_id"] != project_id))
-        return await self._move_out(project_id)
+    async def _delete(self, command: DeleteProject) -> int:
+        try:
+            gone = self._find(command.project_id)
+        except ProjectNotFound:
+            if not command.again:
+                raise
+        else:
+            await self._commit(tuple(each for each in self._projects if each is not gone))
+        return await self._move_out(command.project_id)
 
     async def _move_out(self, project_id: str) -> int:
         """The project is gone, whatever its sessions say: what one of them answers, or that it

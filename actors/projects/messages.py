@@ -61,9 +61,13 @@ class DeleteProject(Message[int]):
 
     A session that refuses, and all that are left if the process dies in between, go on naming a
     project that is not there. Whoever reads a session takes an unknown `project_id` for none.
+
+    With `again` a project that is not there is no error: this may be the second request of one
+    that was deleted. Its sessions are taken out as before.
     """
 
     project_id: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

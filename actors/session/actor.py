@@ -13,7 +13,7 @@ from . import endings
 from .compressing import Compressing
 from .entries import TERMINAL, TurnCompressed
 from .events import Cut
-from .ledger import Ledger
+from .ledger import Ledger, storage_failed
 from .messages import (
     CancelTurn,
     Checkpoint,
@@ -82,7 +82,7 @@ class Session(Actor):
         self._compressing = Compressing(self._ledger, shared)
         shorten = partial(partial, self._compressing.shorten)
         self._turns = Turns(self._ledger, shared, self._titling, shorten)
-        self._side = SideTurns(self._ledger, shared)
+        self._side = SideTurns(self._ledger, shared, self._turns.commit_or_keep)
         self._handlers: dict[type, Handler] = {
             GetSession: self._get,
             CreateSession: self._create,
@@ -115,6 +115,12 @@ class Session(Actor):
 
     async def on_start(self) -> None:
         self._ledger.context = self.context
+        try:
+            await self._wake()
+        except StoreError as error:
+            raise storage_failed(error) from error
+
+    async def _wake(self) -> None:
         record = await self._ledger.load()
         if record is None:
             return
@@ -154,7 +160,10 @@ class Session(Actor):
         if type(message) in STOPS_TURN:
             await self._turns.stop()
         handler: Handler = self._handlers.get(type(message), self._change)
-        return await handler(message)
+        try:
+            return await handler(message)
+        except StoreError as error:
+            raise storage_failed(error) from error
 
     def may_passivate(self) -> bool:
         ledger = self._ledger

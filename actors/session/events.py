@@ -15,6 +15,7 @@ __all__ = [
     "Cut",
     "Deleted",
     "Event",
+    "SideTurnStarted",
     "TurnEnded",
     "TurnStarted",
 ]
@@ -64,6 +65,14 @@ class Checkpointed:
 
 
 @dataclass(frozen=True, slots=True)
+class SideTurnStarted:
+    """A question beside the conversation was accepted; one with a `row` is a kept task."""
+
+    turn_id: str
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """The transcript was cut to `keep` rows. `text` is the prompt that went, if one was meant."""
 
@@ -105,6 +114,7 @@ Event = (
     | TurnStarted
     | TurnEnded
     | Checkpointed
+    | SideTurnStarted
     | Cut
     | Cleared
     | Compressed

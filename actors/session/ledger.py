@@ -10,7 +10,15 @@ from actors import Context, Message
 from actors.index.messages import STAMP, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, StoreError, StoreFull
 
-from .events import Changed, Checkpointed, Compressed, Event, TurnEnded, TurnStarted
+from .events import (
+    Changed,
+    Checkpointed,
+    Compressed,
+    Event,
+    SideTurnStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from .messages import (
     Archive,
     Assign,
@@ -27,7 +35,7 @@ from .messages import (
 )
 from .notices import Notice
 from .operations import with_operation
-from .record import Compression, Record, alias_of, dump, load, summary
+from .record import Compression, Record, RecordDamaged, alias_of, dump, load, summary
 from .refusals import SessionNotFound, StorageFailed
 from .shared import Shared
 from .state import decide, evolve
@@ -252,7 +260,7 @@ class Ledger:
             raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
         self.tell("session_delete")
-        with suppress(StoreError):
+        with suppress(StoreError, RecordDamaged):
             left = None if before is None else before.continues_session_id
             while left is not None:
                 alias = load(left, await self._shared.store.load(left))
@@ -272,4 +280,9 @@ def storage_failed(error: BaseException) -> StorageFailed:
 
 def _is_private(event: Event) -> bool:
     """Nothing that another tab shows: a draft, or the results of tasks."""
-    return isinstance(event, Changed) and event.fields.keys() <= {"composer_draft", "background"}
+    match event:
+        case Changed(fields):
+            return fields.keys() <= {"composer_draft", "background"}
+        case SideTurnStarted():
+            return True
+    return False

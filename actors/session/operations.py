@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from .events import Changed, Cut, Event, TurnStarted
+from .events import Changed, Cut, Event, SideTurnStarted, TurnStarted
 from .messages import Once, Removed, Snapshot, TurnAccepted
 from .record import Record
 from .refusals import KeyReused
@@ -36,16 +36,16 @@ def with_operation(
 def _result(before: Record | None, event: Event) -> dict[str, Any]:
     """What an answer needs that the record will not tell for ever."""
     match event:
-        case TurnStarted():
+        case TurnStarted() | SideTurnStarted():
             return {"turn_id": event.turn_id}
         case Cut():
             rows = 0 if before is None else len(before.messages)
             return {"removed": rows - event.keep, "text": event.text}
         case Changed(fields) if before is not None:
             if len(fields.get("waiting", ())) > len(before.waiting):
+                if fields["waiting"][-1].get("steer"):
+                    return {"turn_id": before.active_stream_id, "steered": True}
                 return {"turn_id": fields["waiting"][-1]["id"], "waiting": True}
-            if len(fields.get("background", ())) > len(before.background):
-                return {"turn_id": fields["background"][-1]["stream_id"]}
     return {}
 
 
@@ -57,7 +57,8 @@ def answer_again(record: Record, once: Once, running: bool) -> object:
     if entry.get("fingerprint") != once.fingerprint:
         raise KeyReused
     if "turn_id" in entry:
-        return TurnAccepted(entry["turn_id"], record, waiting=bool(entry.get("waiting")))
+        waiting, steered = bool(entry.get("waiting")), bool(entry.get("steered"))
+        return TurnAccepted(entry["turn_id"], record, waiting=waiting, steered=steered)
     if "removed" in entry and entry.get("text"):
         return Removed(entry["removed"], entry["text"], record)
     return Snapshot(record, running)

@@ -161,7 +161,10 @@ def load(session_id: str, data: bytes) -> Record:
             elif value is not None and not _is_lost_context(name, value):
                 known[name] = value
         known |= {"session_id": session_id, "extra": extra}
-        return msgspec.convert(known, Record)
+        record = msgspec.convert(known, Record)
+        if not all(isinstance(row.get("id"), str) and row.get("message") for row in record.waiting):
+            raise msgspec.ValidationError("what waits has no id or no text")
+        return record
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordDamaged(
             f"The record of session {session_id} is damaged and was left as it is: {error}"

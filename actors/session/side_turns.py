@@ -1,6 +1,6 @@
 """Turns beside the conversation: a question by the way, and tasks in the background."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from .agent import AgentTurn
 from .answer import Answer
 from .endings import cancelled, interrupted, silent_failure, storage_failure
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
-from .events import Changed
+from .events import Changed, SideTurnStarted
 from .ledger import Ledger
 from .messages import CancelTurn, SideTurnEnded, StartSideTurn, TurnAccepted, TurnUnwritable
 from .record import Row
@@ -33,8 +33,14 @@ class SideTurns:
     has ended `completed_at` and `answer`.
     """
 
-    def __init__(self, ledger: Ledger, shared: Shared) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        shared: Shared,
+        commit_or_keep: Callable[[Changed], Awaitable[StorageFailed | None]],
+    ) -> None:
         self._ledger = ledger
+        self._commit_or_keep = commit_or_keep
         self._shared = shared
         self._turns: dict[str, RunningTurn] = {}
 
@@ -47,9 +53,6 @@ class SideTurns:
     @property
     def _rows(self) -> tuple[Row, ...]:
         return () if self._ledger.record is None else self._ledger.record.background
-
-    async def _save(self, rows: tuple[Row, ...]) -> None:
-        await self._ledger.commit(Changed({"background": rows}, None))
 
     # -- from the question to the answer ----------------------------------------------------
 
@@ -65,8 +68,7 @@ class SideTurns:
         turn_id = self._shared.new_id()
         feed = await open_feed(self._shared, self._ledger, turn_id)
         try:
-            if command.keep:
-                await self._note(turn_id, command.prompt)
+            await self._note(turn_id, command)
         except (StorageFailed, SessionBusy):
             await self._shared.feeds.drop(feed)
             raise
@@ -76,13 +78,17 @@ class SideTurns:
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(turn_id, record)
 
-    async def _note(self, turn_id: str, prompt: str) -> None:
-        """Write down that a task was accepted."""
+    async def _note(self, turn_id: str, command: StartSideTurn) -> None:
+        """Write down that it was accepted, if that is to outlive the process."""
+        if not command.keep:
+            if self._ledger.once is not None:
+                await self._ledger.commit(SideTurnStarted(turn_id))
+            return
         if len(self._rows) >= MOST_RESULTS:
             raise SessionBusy("Fetch the results that are there first")
-        row: Row = {"task_id": turn_id[:8], "stream_id": turn_id, "prompt": prompt}
+        row: Row = {"task_id": turn_id[:8], "stream_id": turn_id, "prompt": command.prompt}
         row |= {"status": "running", "started_at": self._shared.clock()}
-        await self._save((*self._rows, row))
+        await self._ledger.commit(SideTurnStarted(turn_id, row))
 
     async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
         session = self._ledger.context.ref
@@ -125,21 +131,19 @@ class SideTurns:
 
     async def _finish(self, turn: RunningTurn, status: str, *last: FeedEvent) -> None:
         self._turns.pop(turn.turn_id, None)
-        try:
-            await self._save_result(turn.turn_id, status, turn.answer)
-        except StorageFailed as error:
+        error = await self._save_result(turn.turn_id, status, turn.answer)
+        if error is not None:
             last = (storage_failure(error),)
         await self._shared.feeds.end(turn.feed, *last)
 
-    async def _save_result(self, turn_id: str, status: str, answer: Answer) -> None:
+    async def _save_result(self, turn_id: str, status: str, answer: Answer) -> StorageFailed | None:
         rows = self._rows
         if not any(row.get("stream_id") == turn_id for row in rows):
-            return
+            return None
         result: dict[str, Any] = {"status": status, "completed_at": self._shared.clock()}
         result["answer"] = answer.text or (NO_ANSWER if status == "done" else FAILED)
-        await self._save(
-            tuple(row | result if row.get("stream_id") == turn_id else row for row in rows)
-        )
+        ended = tuple(row | result if row.get("stream_id") == turn_id else row for row in rows)
+        return await self._commit_or_keep(Changed({"background": ended}, None))
 
     # -- afterwards -------------------------------------------------------------------------
 
@@ -148,7 +152,8 @@ class SideTurns:
         rows = self._ledger.present.background
         finished = [row for row in rows if row.get("status") != "running"]
         if finished:
-            await self._save(tuple(row for row in rows if row.get("status") == "running"))
+            running = tuple(row for row in rows if row.get("status") == "running")
+            await self._ledger.commit(Changed({"background": running}, None))
         return finished
 
     async def recover(self, session_id: str) -> None:

@@ -25,6 +25,7 @@ from .events import (
     Cut,
     Deleted,
     Event,
+    SideTurnStarted,
     TurnEnded,
     TurnStarted,
 )
@@ -227,6 +228,10 @@ def evolve(record: Record | None, event: Event) -> Record | None:
             return end_turn(record, event)
         case Checkpointed(at):
             return replace(record, updated_at=at)
+        case SideTurnStarted(row=None):
+            return record
+        case SideTurnStarted(row=row):
+            return replace(record, background=(*record.background, row))
         case Cut():
             return _cut(record, event)
         case Cleared():

@@ -14,7 +14,7 @@ from .agent import AgentTurn
 from .answer import Answer
 from .context import NEAR, context_rows
 from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
-from .events import Changed, TurnEnded, TurnStarted
+from .events import Changed, Event, TurnEnded, TurnStarted
 from .feeds import TurnFeed
 from .ledger import Ledger, storage_failed
 from .messages import (
@@ -298,7 +298,7 @@ class Turns:
         """The only way out of a turn: the transcript first, then readers hear of it. The stream
         of one that is done may go on with a title.
         """
-        error = await self._commit_or_keep(ended)
+        error = await self.commit_or_keep(ended)
         self._run(None)
         if error is not None:
             last = (endings.storage_failure(error),)
@@ -309,7 +309,7 @@ class Turns:
             await self._shared.feeds.end(turn.feed, *last)
         self._ledger.tell("turn_ended", turn_id=turn.turn_id)
 
-    async def _commit_or_keep(self, event: TurnEnded) -> StorageFailed | None:
+    async def commit_or_keep(self, event: Event) -> StorageFailed | None:
         """Commit what has happened in any case. If the disk refuses, memory goes ahead of it."""
         ledger = self._ledger
         try:
@@ -360,7 +360,7 @@ class Turns:
             marker = interrupted_marker("process_restart", last_known)
             usage = answer.usage_of(model_sees(record, record.active_stream_id or ""))
             ended = endings.cut_short(answer, marker, None, usage, recovered=True)
-        await self._commit_or_keep(ended)
+        await self.commit_or_keep(ended)
         if feed is not None and not self._ledger.unsaved:
             feed.running = False
             await self._shared.feeds.end(feed, endings.interrupted())

@@ -15,6 +15,7 @@ from app.idempotency import Answers
 from app.web import create_app
 from tests.faults.patience import NEVER, busy, given_up, idle, prepared, settled, tasks, wind_up
 from tests.faults.room import DATA_DIR, SETTLED, in_order, look, open_room
+from tests.faults.scenario import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +120,15 @@ CHANGES = {
     "duplicate": (idle, "/api/session/duplicate", on_talk()),
     "branch": (idle, "/api/session/branch", on_talk(keep_count=2)),
     "background": (idle, "/api/background", on_talk(prompt="aside")),
+    "by the way": (idle, "/api/btw", on_talk(question="aside")),
     "move": (idle, "/api/session/move", on_talk(project_id=None)),
     "create project": (idle, "/api/projects/create", lambda room: {"name": "Another"}),
+    "delete project": (idle, "/api/projects/delete", lambda room: {"project_id": PROJECT}),
     "queue": (busy, *start(if_busy="queue")),
     "interrupt": (busy, *start(if_busy="interrupt")),
     "rollback": (busy, *start(if_busy="rollback")),
+    "start and steer": (busy, *start(if_busy="steer")),
+    "steer": (busy, "/api/chat/steer", on_talk(text="now")),
     "edit": (busy, "/api/session/queue/edit", on_next(message="next!")),
     "take back": (busy, "/api/session/queue/remove", on_next()),
     "busy, undo": (busy, "/api/session/undo", on_talk()),
