@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from actors import MailboxFull
+from actors import ActorStopped, MailboxFull
 
 from . import endings, waiting
 from .agent import AgentTurn
@@ -388,7 +388,8 @@ def _unwritable(ledger: Ledger, turn_id: str) -> Callable[[BaseException], None]
     ref = ledger.context.ref
 
     def tell(error: BaseException) -> None:
-        with suppress(MailboxFull):  # of things to stop: one of them will do
+        # Of things to stop one will do, and a session that has ended has nothing to stop.
+        with suppress(ActorStopped, MailboxFull):
             ref.tell(TurnUnwritable(turn_id, error))
 
     return tell

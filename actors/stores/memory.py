@@ -12,7 +12,7 @@ from .disk import FileInfo
 __all__ = ["MemoryDisk"]
 
 
-class _File:
+class File:
     def __init__(self, content: bytes = b"") -> None:
         self.content = content
         self.flushed = b""
@@ -32,8 +32,8 @@ class MemoryDisk:
 
     def __init__(self, latency: float = 0.0) -> None:
         self.latency = latency
-        self._names: dict[Path, _File] = {}
-        self._flushed_names: dict[Path, _File] = {}
+        self._names: dict[Path, File] = {}
+        self._flushed_names: dict[Path, File] = {}
         self._ticks = count(1)
 
     def crash(self, chance: Random | None = None) -> "MemoryDisk":
@@ -48,7 +48,7 @@ class MemoryDisk:
                 if (file := chance.choice((self._names.get(path), names.get(path)))) is not None
             }
         contents = {
-            file: file.flushed if chance is None else _torn(file, chance)
+            file: file.flushed if chance is None else torn(file, chance)
             for file in dict.fromkeys(names.values())
         }
         return self._left(names, contents)
@@ -57,22 +57,22 @@ class MemoryDisk:
         """What is on the disk when the process dies now, and the machine does not."""
         return self._left(self._names, {file: file.content for file in self._names.values()})
 
-    def _left(self, names: dict[Path, _File], contents: dict[_File, bytes]) -> "MemoryDisk":
+    def _left(self, names: dict[Path, File], contents: dict[File, bytes]) -> "MemoryDisk":
         survivor = MemoryDisk(self.latency)
         for path, file in names.items():
-            kept = _File(contents[file])
+            kept = File(contents[file])
             kept.flushed, kept.mtime_ns, kept.inode = kept.content, file.mtime_ns, file.inode
             survivor._names[path] = survivor._flushed_names[path] = kept
         survivor._ticks = self._ticks
         return survivor
 
-    def _find(self, path: Path) -> _File:
+    def _find(self, path: Path) -> File:
         try:
             return self._names[path]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
-    def _write(self, file: _File, content: bytes) -> None:
+    def _write(self, file: File, content: bytes) -> None:
         file.content = content
         file.mtime_ns = next(self._ticks)
 
@@ -88,13 +88,13 @@ class MemoryDisk:
     def create(self, path: Path, data: bytes) -> FileInfo:
         if path in self._names:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        file = self._names[path] = _File()
+        file = self._names[path] = File()
         self._write(file, data)
         file.inode = file.mtime_ns
         return file.info(path.name)
 
     def append(self, path: Path, data: bytes) -> None:
-        file = self._names.setdefault(path, _File())
+        file = self._names.setdefault(path, File())
         self._write(file, file.content + data)
 
     def truncate(self, path: Path, size: int) -> None:
@@ -118,10 +118,17 @@ class MemoryDisk:
         self._flushed_names = others | names
 
 
-def _torn(file: _File, chance: Random) -> bytes:
+def torn(file: File, chance: Random) -> bytes:
     """Flushed, or as it was written, or half of it, or with zeros where it was to be written."""
-    pairs = zip(file.flushed, file.content, strict=False)
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    same = common(file.flushed, file.content)
     cut = file.content[: chance.randint(same, len(file.content))]
     zeros = bytes(len(file.content) - len(cut))
     return chance.choice((file.flushed, file.content, cut, cut + zeros))
+
+
+def common(one: bytes, other: bytes) -> int:
+    """How many bytes they begin with together."""
+    if other.startswith(one):
+        return len(one)
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

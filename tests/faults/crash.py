@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from sqlite3 import connect
@@ -487,13 +488,20 @@ async def crash(
     seed: int,
     sessions: int,
     progress: Callable[[int], None] = lambda number: None,
+    *,
+    power: bool = False,
 ) -> Report:
-    """So many rounds, or fewer if something is wrong; the last ends gracefully."""
+    """So many rounds, or fewer if something is wrong; the last ends gracefully. With `power` a kill
+    takes all with it that was not flushed.
+    """
     began = time.perf_counter()
     done = 0
+    seeds = [str(seed)] if power else []
     async with (
         open_provider(seed) as provider,
-        open_servers(data_dir, {**ENVIRONMENT, "GREENROOM_BASE_URL": provider.url}) as servers,
+        open_servers(
+            data_dir, {**ENVIRONMENT, "GREENROOM_BASE_URL": provider.url}, *seeds
+        ) as servers,
     ):
         house = House(data_dir, seed, sessions, provider, servers)
         while done < rounds and not house.told.violations:
@@ -512,7 +520,8 @@ async def crash(
 @click.option("--rounds", default=100, show_default=True)
 @click.option("--seed", default=lambda: secrets.randbelow(1 << 32), show_default="by chance")
 @click.option("--sessions", default=50, show_default=True, help="How many there are at least.")
-def main(rounds: int, seed: int, sessions: int) -> None:
+@click.option("--power", is_flag=True, help="Cut the power: what was not flushed is gone, or torn.")
+def main(rounds: int, seed: int, sessions: int, power: bool) -> None:
     """Kill a real server again and again, and see whether anything is lost."""
     print(f"seed {seed}", flush=True)
     data_dir = Path(tempfile.mkdtemp(prefix="greenroom-crash-"))
@@ -523,7 +532,8 @@ def main(rounds: int, seed: int, sessions: int) -> None:
         if done % 50 == 0:
             print(f"{done} rounds in {time.perf_counter() - began:.0f} s", flush=True)
 
-    report = trio.run(crash, data_dir, rounds, seed, sessions, progress)
+    begin = partial(crash, power=power)
+    report = trio.run(begin, data_dir, rounds, seed, sessions, progress)
     print(report)
     if report.violations:
         print(f"the directory is left as it was: {data_dir}")

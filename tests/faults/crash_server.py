@@ -3,7 +3,7 @@
     python -m tests.faults.crash_server
 
 is that one. For each line it reads it forks a `python -m app`, says its process id, waits until it
-has ended, and says its exit code.
+has ended, and says its exit code. With a seed as its argument, to kill one is to cut its power.
 """
 
 import os
@@ -11,13 +11,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
+from random import Random
 
 import trio
 
+from actors.stores import directory, journal
 from tests.app.process import environment
+
+from .crash_disk import PowerCutDisk
 
 __all__ = ["Server", "Servers", "open_servers"]
 
@@ -100,10 +105,12 @@ class Servers:
 
 
 @asynccontextmanager
-async def open_servers(data_dir: Path, env: Mapping[str, str]) -> AsyncIterator[Servers]:
-    """All on one directory, and with the same settings."""
+async def open_servers(
+    data_dir: Path, env: Mapping[str, str], *power: str
+) -> AsyncIterator[Servers]:
+    """All on one directory, and with the same settings. `power`: a seed, for power cuts."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.faults.crash_server"],
+        [sys.executable, "-m", "tests.faults.crash_server", *power],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -121,21 +128,36 @@ async def open_servers(data_dir: Path, env: Mapping[str, str]) -> AsyncIterator[
             nursery.cancel_scope.cancel()
 
 
-def main() -> None:
+def serve(number: int, power: Sequence[str]) -> int:
+    """One life. Gives its exit code."""
+    import app.cli
+
+    if not power:
+        return app.cli.main([])
+    disk = PowerCutDisk(Path(os.environ["GREENROOM_DATA_DIR"]), Random(f"{power} {number}"))
+    directory.RealDisk = journal.RealDisk = lambda: disk  # type: ignore[assignment,misc]
+    code = app.cli.main([])
+    disk.write_back()
+    return code
+
+
+def main(power: Sequence[str]) -> None:
     # What the command line imports late.
     import app.cli
     import app.house
-    import app.run
+    import app.run  # noqa: F401
 
-    while os.read(0, 1):
+    for number in count():
+        if not os.read(0, 1):
+            return
         pid = os.fork()
         if pid == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os._exit(app.cli.main([]))
+            os._exit(serve(number, power))
         print(f"began {pid}", flush=True)
         _, status = os.waitpid(pid, 0)
         print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

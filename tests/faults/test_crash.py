@@ -10,9 +10,12 @@ ROUNDS = 8
 SESSIONS = 50
 
 
+@pytest.mark.parametrize("power", [False, True], ids=["kill", "power cut"])
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_nothing_that_was_accepted_or_shown_is_lost_doubled_or_resurrected(tmp_path, seed):
-    report = await crash(tmp_path, ROUNDS, seed, SESSIONS)
+async def test_nothing_that_was_accepted_or_shown_is_lost_doubled_or_resurrected(
+    tmp_path, seed, power
+):
+    report = await crash(tmp_path, ROUNDS, seed, SESSIONS, power=power)
     assert not report.violations, str(report)
     assert report.counts["kills"] == ROUNDS
     assert report.counts["turns accepted"] > ROUNDS, str(report)

@@ -579,11 +579,12 @@ class Life:
     def _happens(self, session_id: str, command: model.Command) -> None:
         """A task of the session's has something to say to it."""
         for line in self.world.lines:
-            if not self.dead and session_id in (line.latest, self._current_id(line)):
+            known = (line.latest, self._current_id(line.first))
+            if not self.dead and {session_id, self._current_id(session_id)}.intersection(known):
                 line.checker.ask(next(self.world.numbers), command)
 
-    def _current_id(self, line: Line) -> str | None:
-        return None if self._nursery is None else self.greenroom.current_id(line.first)
+    def _current_id(self, session_id: str) -> str:
+        return session_id if self._nursery is None else self.greenroom.current_id(session_id)
 
     async def _agent(self, turn: AgentTurn, emit: Emit) -> None:
         number = int((turn.model or "m0")[1:])

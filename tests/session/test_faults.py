@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from actors.session.entries import TERMINAL, StreamEnded, TextDelta, TurnFailed
 from actors.session.messages import (
@@ -200,3 +201,16 @@ async def whole_turn(room, prompt, acknowledged):
     await agent.say(f"answer {prompt}")
     agent.finish()
     await room.events(turn_id)
+
+
+async def test_a_disk_that_fails_after_its_sessions_have_ended_ends_nothing_else(
+    open_room, fault, autojump_clock
+):
+    slow = MemoryDisk(latency=10)
+    async with open_room(FaultyDisk(slow, fault)) as room:
+        await room.new()
+        _, agent = await room.start("go")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(1):
+            await agent.say("being written")
+        fault.on = True
