@@ -242,14 +242,14 @@ class Life:
             self._die("restart")
 
     def _check_recovered(self) -> None:
-        """Whatever says that it runs, runs, before anybody has looked at it."""
+        """Whatever says that it runs, runs or is about to end, before anybody has looked at it."""
         for info in self._disk.disk.scan(DATA_DIR / "sessions"):
             if info.name.startswith("_") or not info.name.endswith(".json"):
                 continue
             data = self._disk.disk.read(DATA_DIR / "sessions" / info.name)
             record = load(info.name.removesuffix(".json"), data)
             feed = self.greenroom.feeds.find(record.active_stream_id or "")
-            if record.busy and (feed is None or not feed.running) and not self.world.faults:
+            if record.busy and (feed is None or feed.closed) and not self.world.faults:
                 raise Violation(f"{info.name} says that it runs: {record.pending_user_message}")
 
     async def _use(self, first: bool) -> None:
