@@ -14,6 +14,7 @@ import trio
 from . import __version__
 from .config import (
     AGENTS,
+    HTTP,
     LOG_LEVELS,
     TITLES,
     Config,
@@ -119,6 +120,14 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="Serve another page: a directory with its index.html and what that loads from static/.",
 )
 @click.option(
+    "--http",
+    default="own",
+    type=click.Choice(HTTP),
+    envvar="GREENROOM_HTTP",
+    show_default=True,
+    help="How HTTP/1.1 is spoken: our lean way, or Hypercorn's own should that ever fail you.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -138,6 +147,7 @@ def greenroom(
     context_tokens: int | None,
     checkpoint_seconds: float,
     page_dir: Path | None,
+    http: str,
     log_level: str,
 ) -> int:
     config = make_config(
@@ -153,6 +163,7 @@ def greenroom(
         context_tokens=context_tokens,
         checkpoint_seconds=checkpoint_seconds,
         page_dir=page_dir,
+        http=http,
         local_installed=local_extra_installed(),
     )
     return _run(config)

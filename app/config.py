@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 __all__ = [
     "AGENTS",
+    "HTTP",
     "LOG_LEVELS",
     "TITLES",
     "AgentName",
@@ -22,6 +23,7 @@ __all__ = [
 AgentName = Literal["openai", "local", "demo"]
 AGENTS = ("auto", "openai", "local", "demo")
 TITLES = ("model", "local")
+HTTP = ("own", "stock")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LEAST_CONTEXT = 512
 KEY_VARIABLES = ("GREENROOM_API_KEY", "OPENAI_API_KEY")
@@ -51,6 +53,7 @@ class Config:
     context_tokens: int | None = None
     checkpoint_seconds: float = 15.0
     page_dir: Path | None = None
+    http: str = "own"
 
 
 def make_config(
@@ -67,6 +70,7 @@ def make_config(
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
     page_dir: Path | None = None,
+    http: str = "own",
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -86,6 +90,7 @@ def make_config(
         context_tokens=_checked_context(context_tokens),
         checkpoint_seconds=_checked_checkpoint(checkpoint_seconds),
         page_dir=_checked_page(page_dir),
+        http=_one_of("HTTP", http, HTTP),
     )
 
 

@@ -88,7 +88,8 @@ async def _serve(
             if scope.cancelled_caught:
                 logger.warning("Not everything had settled after %s s", SETTLE_SECONDS)
 
-        start = partial(serve, house.app, listener, stopping=stopping, settle=settle)
+        stock = config.http == "stock"
+        start = partial(serve, house.app, listener, stopping=stopping, settle=settle, stock=stock)
         address = await nursery.start(start)
         serving.set()
         _announce(address)

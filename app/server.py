@@ -20,12 +20,10 @@ reading. Whatever streams must write now and then (the SSE keepalive): the write
 import logging
 import resource
 import socket
-import struct
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from math import inf
 from urllib.parse import urlsplit
 
 import trio
@@ -47,6 +45,9 @@ from hypercorn.typing import (
 from hypercorn.utils import LifespanTimeoutError
 from quart_trio import QuartTrio
 
+from .http1 import Http1Connection
+from .writes import Writes
+
 __all__ = ["Address", "address_of", "bind", "serve"]
 
 Address = tuple[str, int]
@@ -58,9 +59,6 @@ FILES_FOR_OTHERS = 256
 # Longer than what clients keep their end for (httpx 5 s): a client that reuses a connection while
 # the server closes it loses its request.
 KEEP_ALIVE = 65.0
-# For each slice, so that a slow reader of a large answer is not taken for a stalled one.
-WRITE_TIMEOUT = 30.0
-WRITE_SLICE = 64 * 1024
 # What a shutdown leaves to the requests and streams that are open, and to writes that are stuck.
 GRACE = 1.5
 WRITE_GRACE = 1.0
@@ -100,6 +98,7 @@ async def serve(
     stopping: trio.Event,
     settle: Callable[[], Awaitable[object]] = _nothing_to_settle,
     max_connections: int | None = None,
+    stock: bool = False,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `stopping` is set, in the caller's nursery.
@@ -111,16 +110,19 @@ async def serve(
     A connection beyond `max_connections` is closed at once; the default leaves some of the files
     that the process may open to the rest of it, so that no crowd keeps a record from being saved.
 
+    HTTP/1.1 has a way of its own (`app.http1`); with `stock` it goes through Hypercorn too.
+
     Being cancelled instead cuts everything at once. Closes `listener` in any case.
     """
     # Quart would cut every answer after 60 s; the write timeout is for the clients that are gone.
     app.config["RESPONSE_TIMEOUT"] = None
-    wrapped: AppWrapper = ASGIWrapper(refuse_bad_targets(app))
+    checked = refuse_bad_targets(app)
+    wrapped: AppWrapper = ASGIWrapper(checked)
     config = _hypercorn_config()
     context = WorkerContext(None)
     state = LifespanState()
     lifespan = Lifespan(wrapped, config, state)
-    writes = Writes()
+    writes, idle = Writes(), Idle()
     room = _room_for_connections() if max_connections is None else max_connections
 
     async def serve_connection(stream: trio.SocketStream) -> None:
@@ -130,9 +132,14 @@ async def serve(
         room -= 1
         if room == 0:
             logger.warning("There is no room for more connections")
-        connection = Connection(wrapped, config, context, ConnectionState(state), stream, writes)
         try:
-            await connection.run()
+            rest: bytes | None = b""
+            if not stock:
+                rest = await Http1Connection(checked, state, stream, writes, idle.wait).run()
+            if rest is not None:
+                again = Replayed(stream, rest)
+                connection_state = ConnectionState(state)
+                await Connection(wrapped, config, context, connection_state, again, writes).run()
         except* OSError:
             pass  # The client went.
         except* Exception as crash:
@@ -163,6 +170,7 @@ async def serve(
                     accepting.cancel_scope.cancel()
             finally:
                 await context.terminated.set()  # Has no yield point.
+                idle.end()
                 writes.end_within(write_grace)
                 connections.cancel_scope.deadline = trio.current_time() + GRACE
         try:
@@ -188,39 +196,61 @@ def _hypercorn_config() -> Config:
     config.include_server_header = False
     config.keep_alive_timeout = KEEP_ALIVE
     config.shutdown_timeout = 1.0
+    config.keep_alive_max_requests = sys.maxsize
     return config
 
 
-class Writes:
-    """The writes under way on all connections, so that a shutdown can put an end to them.
-
-    A write is shielded: half of one is no use to anybody, and over HTTP/2 it may hold the answers
-    to several requests, of which only one is cancelled. So each has its own deadline.
-    """
+class Idle:
+    """The connections that wait for a request."""
 
     def __init__(self) -> None:
         self._scopes: set[trio.CancelScope] = set()
-        self._end = inf
+        self._ended = False
 
-    async def send(self, stream: trio.SocketStream, data: bytes) -> bool:
-        """Send all of it, or say False: the client took nothing for `WRITE_TIMEOUT`."""
-        for start in range(0, len(data), WRITE_SLICE):
-            deadline = min(trio.current_time() + WRITE_TIMEOUT, self._end)
-            with trio.CancelScope(shield=True, deadline=deadline) as scope:
-                self._scopes.add(scope)
-                try:
-                    await stream.send_all(data[start : start + WRITE_SLICE])
-                finally:
-                    self._scopes.discard(scope)
-            if scope.cancelled_caught:
-                return False
-        return True
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        with trio.move_on_after(KEEP_ALIVE) as scope:
+            if self._ended:
+                scope.cancel()
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
 
-    def end_within(self, seconds: float) -> None:
-        """Let no write, now or later, take longer than this from now."""
-        self._end = trio.current_time() + seconds
+    def end(self) -> None:
+        """Those that wait, and those that will."""
+        self._ended = True
         for scope in self._scopes:
-            scope.deadline = min(scope.deadline, self._end)
+            scope.cancel()
+
+
+class Replayed(trio.abc.Stream):
+    """A stream of which some was read already."""
+
+    def __init__(self, stream: trio.SocketStream, read: bytes) -> None:
+        self.socket = stream.socket
+        self._stream = stream
+        self._read = read
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._read:
+            await trio.lowlevel.checkpoint()
+            read, self._read = self._read, b""
+            return read
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class Connection(TCPServer):
@@ -232,11 +262,11 @@ class Connection(TCPServer):
         config: Config,
         context: WorkerContext,
         state: ConnectionState,
-        stream: trio.SocketStream,
+        stream: Replayed,
         writes: Writes,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
-        self._socket = stream
+        self._client = stream
         self._writes = writes
         self._client_left = False
 
@@ -250,9 +280,9 @@ class Connection(TCPServer):
             return await self._bookkeeping(event)
         async with self.send_lock:
             try:
-                if await self._writes.send(self._socket, event.data):
+                if await self._writes.send(self._client, event.data):
                     return
-                self._drop()
+                self._writes.drop(self._client)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             except trio.BusyResourceError:
@@ -273,12 +303,6 @@ class Connection(TCPServer):
                 await super().protocol_send(event)
         if isinstance(event, Closed):
             await self.protocol.handle(event)
-
-    def _drop(self) -> None:
-        """Close without waiting for the client to take what was sent."""
-        with suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.socket.close()
 
 
 def refuse_bad_targets(app: ASGIFramework) -> ASGIFramework:

@@ -7,6 +7,7 @@ from functools import partial
 
 import h2.config
 import h2.connection
+import h2.events
 import pytest
 import trio
 from hypercorn.config import Config as HypercornConfig
@@ -16,6 +17,7 @@ from quart_trio import QuartTrio
 from trio.testing import wait_all_tasks_blocked
 
 from app import server
+from app.writes import WRITE_TIMEOUT
 
 BLOCK = b"x" * 65536
 
@@ -23,7 +25,8 @@ BLOCK = b"x" * 65536
 class House:
     """An app with one route for each way to keep a connection busy."""
 
-    def __init__(self):
+    def __init__(self, stock):
+        self.stock = stock
         self.stopping = trio.Event()
         self.reached = trio.Event()
         self.release = trio.Event()
@@ -36,6 +39,9 @@ class House:
         self.app.route("/stream")(self.stream)
         self.app.route("/endless")(self.endless)
         self.app.route("/flood")(self.flood)
+        self.app.route("/watch")(self.watch)
+        self.app.route("/nothing")(self.nothing)
+        self.app.route("/fails")(self.fails)
 
     async def hello(self):
         return "hello"
@@ -75,6 +81,28 @@ class House:
 
         return parts()
 
+    async def watch(self):
+        """Silent, until its client goes."""
+
+        async def parts():
+            yield b"first\n"
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.release.set()
+
+        return parts()
+
+    async def nothing(self):
+        return "", 204
+
+    async def fails(self):
+        async def parts():
+            yield b"first\n"
+            raise RuntimeError("in the middle")
+
+        return parts()
+
     async def flood(self):
         async def parts():
             self.reached.set()
@@ -84,9 +112,10 @@ class House:
         return parts()
 
 
-@pytest.fixture
-async def house():
-    return House()
+@pytest.fixture(params=[False, True], ids=["own", "stock"])
+async def house(request):
+    """Each test, on both ways to speak HTTP/1.1."""
+    return House(request.param)
 
 
 @asynccontextmanager
@@ -96,7 +125,12 @@ async def serving(house, **options):
 
     async def run(task_status):
         await server.serve(
-            house.app, listener, stopping=house.stopping, task_status=task_status, **options
+            house.app,
+            listener,
+            stopping=house.stopping,
+            stock=house.stock,
+            task_status=task_status,
+            **options,
         )
         house.stopped.set()
 
@@ -280,7 +314,7 @@ async def test_a_stalled_reader_is_dropped_after_the_write_timeout(house, mock_c
         await ask(client, "/flood")
         await house.reached.wait()
         await wait_all_tasks_blocked()
-        mock_clock.jump(server.WRITE_TIMEOUT)
+        mock_clock.jump(WRITE_TIMEOUT)
         with pytest.raises(trio.BrokenResourceError):
             await read_to_eof(client)
 
@@ -294,7 +328,7 @@ async def test_a_slow_reader_of_a_large_answer_gets_all_of_it(house, mock_clock)
             while received < min(wanted, 256 * len(BLOCK)):
                 received += len(await client.receive_some())
             await wait_all_tasks_blocked()
-            mock_clock.jump(server.WRITE_TIMEOUT - 1)
+            mock_clock.jump(WRITE_TIMEOUT - 1)
             await wait_all_tasks_blocked()
 
 
@@ -468,6 +502,176 @@ async def test_a_connection_too_many_is_closed_and_makes_room_for_nobody(house, 
     assert [record.getMessage() for record in caplog.records] == 2 * [
         "There is no room for more connections"
     ]
+
+
+# What HTTP/1.1 asks for
+
+
+async def answer_of(client, rest=b""):
+    """The status, headers and body of an answer that says how long it is; and what came after."""
+    received = rest
+    while b"\r\n\r\n" not in received:
+        received += await client.receive_some()
+    head, _, body = received.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
+    length = int(headers[b"content-length"])
+    while len(body) < length:
+        body += await client.receive_some()
+    return int(lines[0].split()[1]), headers, body[:length], body[length:]
+
+
+async def test_requests_sent_together_are_answered_in_turn(house):
+    async with serving(house) as address, connected(address) as client:
+        request = b"POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s"
+        await client.send_all(b"".join(request % (n, b"x" * n) for n in (1, 22, 333)))
+        rest = b""
+        for n in (1, 22, 333):
+            status, headers, body, rest = await answer_of(client, rest)
+            assert (status, body) == (200, str(n).encode())
+            assert b"gmt" in headers[b"date"]
+        assert rest == b""
+
+
+async def test_a_body_may_come_in_chunks_and_in_its_own_time(house):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(
+            b"POST /body HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe"
+        )
+        await wait_all_tasks_blocked()
+        await client.send_all(b"llo\r\n4;note=1\r\n you\r\n0\r\n")
+        await wait_all_tasks_blocked()
+        await client.send_all(b"Trailer: x\r\n\r\n")
+        assert (await answer_of(client))[2] == b"9"
+        await ask(client, "/")
+        assert (await answer_of(client))[2] == b"hello"
+
+
+async def test_a_client_that_waits_for_leave_to_send_gets_it(house):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(
+            b"POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        assert (await read_until(client, b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+        await client.send_all(b"hello")
+        assert (await answer_of(client))[2] == b"5"
+
+
+async def test_the_head_alone_says_how_long_the_body_is_and_has_none(house):
+    async with serving(house) as address, connected(address) as client:
+        for _ in range(2):
+            await client.send_all(b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
+            received = await read_until(client, b"\r\n\r\n")
+            assert b"content-length: 5" in received.lower()
+            assert b"hello" not in received
+
+
+async def test_an_answer_without_a_body_ends_with_its_head(house):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/nothing")
+        received = await read_until(client, b"\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 204")
+        assert b"chunked" not in received
+        await ask(client, "/")
+        assert (await answer_of(client))[2] == b"hello"
+
+
+async def test_an_old_client_gets_a_stream_that_ends_with_the_connection(house):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(b"GET /stream HTTP/1.0\r\n\r\n")
+        await house.reached.wait()
+        house.stopping.set()
+        received = await read_to_eof(client)
+        assert b"chunked" not in received
+        assert received.endswith(b"\r\n\r\nfirst\nlast\n")
+
+
+async def test_an_answer_that_fails_in_the_middle_is_not_taken_for_a_whole_one(house, caplog):
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/fails")
+        assert (await read_to_eof(client)).endswith(b"first\n\r\n")
+    assert "in the middle" in caplog.text
+
+
+async def test_a_refusal_reaches_a_client_that_goes_on_sending(house):
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(
+            b"POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999\r\n\r\n"
+        )
+        await client.send_all(BLOCK * 4)
+        assert (await answer_of(client))[0] == 413
+
+
+async def test_a_stream_ends_when_its_client_goes_also_if_that_has_sent_more(house):
+    """Which stock Hypercorn finds out only when it writes."""
+    if house.stock:
+        pytest.skip("see the module: it stops reading")
+    async with serving(house) as address:
+        async with connected(address) as client:
+            await ask(client, "/watch")
+            await read_until(client, b"first\n")
+            await ask(client, "/")
+        await house.release.wait()
+
+
+async def test_what_is_sent_ahead_is_not_read_without_end(house):
+    if house.stock:
+        pytest.skip("it stops reading")
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/watch")
+        await read_until(client, b"first\n")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, b"GET / HTTP/1.1\r\n" * (8 << 20))
+            await wait_all_tasks_blocked()
+            assert nursery.child_tasks
+            nursery.cancel_scope.cancel()
+
+
+# Not HTTP/1.1
+
+
+async def h2_answer(client, h2_client, stream_id):
+    """The status and body of one answer."""
+    status, body = None, b""
+    while True:
+        for event in h2_client.receive_data(await client.receive_some()):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = dict(event.headers)[b":status"]
+            elif isinstance(event, h2.events.DataReceived) and event.stream_id == stream_id:
+                body += event.data
+            elif isinstance(event, h2.events.StreamEnded) and event.stream_id == stream_id:
+                return status, body
+        await client.send_all(h2_client.data_to_send())
+
+
+@pytest.mark.parametrize("parts", [1, 5])
+async def test_http2_is_spoken_to_who_begins_with_it(house, parts):
+    h2_client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    h2_client.initiate_connection()
+    headers = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"test")]
+    h2_client.send_headers(1, [*headers, (b":path", b"/")], end_stream=True)
+    sent = h2_client.data_to_send()
+    async with serving(house) as address, connected(address) as client:
+        size = -(-len(sent) // parts)
+        for start in range(0, len(sent), size):
+            await client.send_all(sent[start : start + size])
+            await wait_all_tasks_blocked()
+        assert await h2_answer(client, h2_client, 1) == (b"200", b"hello")
+
+
+async def test_http2_is_spoken_to_who_asks_for_it(house):
+    h2_client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    settings = h2_client.initiate_upgrade_connection()
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(
+            b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: %s\r\n\r\n" % settings
+        )
+        received = await read_until(client, b"\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 101")
+        await client.send_all(h2_client.data_to_send())
+        assert await h2_answer(client, h2_client, 1) == (b"200", b"hello")
 
 
 # What clients may send

@@ -1,0 +1,289 @@
+"""HTTP/1.1 for an ASGI app, in one task a connection, and one write for what is ready together.
+
+h11 reads and frames; Hypercorn's way around it costs a task group, three more tasks and four writes
+a request, which is most of what a short answer costs. What is not HTTP/1.1 goes to Hypercorn as it
+came: HTTP/2 with prior knowledge, and every upgrade.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from functools import lru_cache
+from time import time
+from typing import Any
+from urllib.parse import unquote
+from wsgiref.handlers import format_date_time
+
+import h11
+import trio
+from hypercorn.typing import ASGIFramework, ASGISendEvent, HTTPScope, LifespanState
+
+from .writes import Writes
+
+__all__ = ["Http1Connection"]
+
+logger = logging.getLogger(__name__)
+
+MOST_READ = 64 * 1024
+HEAD_BYTES = 16 * 1024  # of a request
+AHEAD_BYTES = 64 * 1024  # of requests that a client sends while another is answered
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 32 << 20
+BODILESS = frozenset({204, 304})
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Http1Connection:
+    """`idle` is around each wait for a request, and says how long that may take."""
+
+    def __init__(
+        self,
+        app: ASGIFramework,
+        state: LifespanState,
+        stream: trio.SocketStream,
+        writes: Writes,
+        idle: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._stream = stream
+        self._writes = writes
+        self._idle = idle
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._seen: bytearray | None = bytearray()  # until the first request is known
+        self._client = _address(stream.socket.getpeername())
+        self._server = _address(stream.socket.getsockname())
+        self._ended = False  # the client has sent all it will
+        self.over = False  # nobody listens, or nothing can be said any more
+
+    async def run(self) -> bytes | None:
+        """Serve until the connection is done for, and close it. Gives all that the client has sent,
+        if that is for somebody else; then it stays open.
+        """
+        try:
+            while (request := await self._request()) is not None:
+                if self._seen is not None:
+                    if _for_another(request):
+                        return bytes(self._seen)
+                    self._seen = None
+                if not await self._answer(request):
+                    break
+                self._parser.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            await self.refuse(error)
+        await self._close()
+        return None
+
+    async def _request(self) -> h11.Request | None:
+        with self._idle():
+            event = await self.next_event()
+            if isinstance(event, h11.Request):
+                return event
+        return None
+
+    async def _answer(self, request: h11.Request) -> bool:
+        """Whether the connection can be used for another request."""
+        exchange = Exchange(self, request)
+        try:
+            await self._app(self._scope(request), exchange.receive, exchange.send)
+        except Exception:
+            # The door: an app that lets an error out has nothing better to say of it.
+            logger.exception("Error in the application")
+        if not exchange.started:
+            await self.send_whole(500)
+        return self._parser.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE} and not self.over
+
+    def _scope(self, request: h11.Request) -> HTTPScope:
+        path, _, query = request.target.partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": request.http_version.decode(),
+            "method": request.method.decode().upper(),
+            "scheme": "http",
+            "path": unquote(path.decode()),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(request.headers),
+            "client": self._client,
+            "server": self._server,
+            "state": self._state.copy(),  # type: ignore[typeddict-item]
+            "extensions": {},
+        }
+
+    # -- reading ----------------------------------------------------------------------------
+
+    async def next_event(self) -> Any:
+        """Raises `h11.RemoteProtocolError`."""
+        while (event := self._parser.next_event()) is h11.NEED_DATA:
+            if self._parser.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                await self.write(self._parser.send(go_on) or b"")
+            self._take(await self._read())
+        return event
+
+    async def wait_gone(self) -> None:
+        """Until the client has left. It may send its next requests meanwhile: some of them."""
+        while not self.over:
+            if len(self._parser.trailing_data[0]) > AHEAD_BYTES:
+                await trio.sleep_forever()
+            self._take(await self._read())
+
+    async def _read(self) -> bytes:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            return await self._stream.receive_some(MOST_READ)
+        return b""
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            self._ended = self.over = True
+        if self._seen is not None:
+            self._seen += data
+        self._parser.receive_data(data)
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Begin an answer. Raises `h11.LocalProtocolError`."""
+        response = h11.Response(status_code=status, headers=[*headers, (b"date", _date())])
+        return self._parser.send(response) or b""
+
+    def framed(self, data: bytes) -> bytes:
+        return self._parser.send(h11.Data(data=data)) or b""
+
+    def end(self) -> bytes:
+        return self._parser.send(h11.EndOfMessage()) or b""
+
+    async def write(self, data: bytes) -> None:
+        """All of it, or it is over. Not a checkpoint if there is room for it."""
+        if self.over:
+            return
+        try:
+            sent = os.write(self._stream.socket.fileno(), data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.over = True
+            return
+        if sent < len(data):
+            await self._write_slowly(data[sent:])
+
+    async def _write_slowly(self, data: bytes) -> None:
+        try:
+            if await self._writes.send(self._stream, data):
+                return
+            self._writes.drop(self._stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self.over = True
+
+    async def send_whole(self, status: int) -> None:
+        with suppress(h11.LocalProtocolError):
+            head = self.head(status, [(b"content-length", b"0"), (b"connection", b"close")])
+            await self.write(head + self.end())
+
+    async def refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Say what is wrong with what the client sent, if nothing was said yet."""
+        if self._parser.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self.send_whole(error.error_status_hint)
+
+    async def _close(self) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            await self._stream.send_eof()
+            if self._parser.their_state in (h11.SEND_BODY, h11.ERROR) and not self._ended:
+                await self._linger()
+        await self._stream.aclose()
+
+    async def _linger(self) -> None:
+        """A client that still sends would be answered with a reset, which may reach it before the
+        answer does.
+        """
+        read = 0
+        with trio.move_on_after(LINGER_SECONDS):
+            while read < LINGER_BYTES and (data := await self._stream.receive_some(MOST_READ)):
+                read += len(data)
+
+
+class Exchange:
+    """One request and its answer, for the app."""
+
+    def __init__(self, connection: Http1Connection, request: h11.Request) -> None:
+        self.started = False
+        self._connection = connection
+        self._head: tuple[int, Headers] | None = None  # held back for the first of the body
+        self._asked_for_head = request.method == b"HEAD"
+        self._may_chunk = request.http_version >= b"1.1"
+        self._whole = False  # the request has come
+        self._bodiless = self._chunked = False
+
+    async def receive(self) -> Any:
+        if not self._whole and not self._connection.over:
+            try:
+                return await self._body()
+            except h11.RemoteProtocolError as error:
+                await self._connection.refuse(error)
+                self.started = self._connection.over = True
+        await self._connection.wait_gone()
+        return {"type": "http.disconnect"}
+
+    async def _body(self) -> Any:
+        event = await self._connection.next_event()
+        self._whole = not isinstance(event, h11.Data)
+        data = b"" if self._whole else bytes(event.data)
+        return {"type": "http.request", "body": data, "more_body": not self._whole}
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            self._start(message["status"], list(message["headers"]))
+        elif message["type"] == "http.response.body":
+            await self._send_body(message.get("body", b""), message.get("more_body", False))
+
+    def _start(self, status: int, headers: Headers) -> None:
+        self._bodiless = self._asked_for_head or status in BODILESS
+        sized = any(name.lower() == b"content-length" for name, _ in headers)
+        self._chunked = self._may_chunk and not sized and not self._bodiless
+        if self._chunked:
+            headers.append((b"transfer-encoding", b"chunked"))
+        self._head = (status, headers)
+
+    async def _send_body(self, body: bytes, more: bool) -> None:
+        connection, data = self._connection, b""
+        if connection.over:
+            await trio.lowlevel.checkpoint()  # or an app that never waits would not be told
+            return
+        if self._head is not None:
+            data, self._head, self.started = connection.head(*self._head), None, True
+        if body and not self._bodiless:
+            data += (
+                b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else connection.framed(body)
+            )
+        if not more:
+            data += connection.end()
+        if data:
+            await connection.write(data)
+        if more:
+            await trio.lowlevel.checkpoint()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _for_another(request: h11.Request) -> bool:
+    return request.method == b"PRI" or any(name == b"upgrade" for name, _ in request.headers)
+
+
+def _address(name: Any) -> tuple[str, int]:
+    return name[0], name[1]
+
+
+def _date() -> bytes:
+    return _date_at(int(time()))
+
+
+@lru_cache(maxsize=1)
+def _date_at(second: int) -> bytes:
+    return format_date_time(second).encode()

@@ -1,0 +1,101 @@
+"""Requests: what our routes cost beside a bare one on the same stack, and against a peer.
+
+The bare route answers the same bytes; the peer has a thread for each request (`peer.py`).
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import httpx
+import trio
+
+from tests.app.process import running_server
+
+from .load import Load, get, keep_asking
+from .table import PAIRS, heading, row
+
+SECONDS = 1.0
+CLIENTS = (1, 16, 64)
+SESSION = f"{1:012x}"
+
+Measure = Callable[[], Load]
+
+
+@asynccontextmanager
+async def child(module: str, *arguments: str) -> AsyncIterator[tuple[int, str, int]]:
+    """Gives its process id, host and port."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # threads say which of their clients went
+    )
+    assert process.stdout is not None
+    try:
+        port = b""
+        while not port.endswith(b"\n"):
+            port += await process.stdout.receive_some() or b"it ended\n"
+        yield process.pid, "127.0.0.1", int(port)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def compared(name: str, ours: Measure, others: dict[str, tuple[Measure, str]]) -> None:
+    """In turns. A peer with a goal of at most so much is compared by the server's CPU, others by
+    their rates.
+    """
+    rounds = [
+        {
+            who: await trio.to_thread.run_sync(measure)
+            for who, (measure, _) in {"": (ours, ""), **others}.items()
+        }
+        for _ in range(PAIRS)
+    ]
+    for who, (_, goal) in others.items():
+        pairs = [(loads[""], loads[who]) for loads in rounds]
+        by_cpu = goal.startswith("<=")
+        figure = (lambda load: load.microseconds) if by_cpu else (lambda load: load.rate)
+        unit = "us CPU" if by_cpu else "/s"
+        mine, theirs = (median(map(figure, column)) for column in zip(*pairs, strict=True))
+        ratio = median(figure(one) / figure(other) for one, other in pairs)
+        row(name, f"{mine:,.0f} {unit}", f"{theirs:,.0f} {unit} {who}", f"{ratio:.2f}x", goal)
+
+
+async def status(directory: Path, http: str = "own") -> None:
+    async with running_server(directory / "data", env={"GREENROOM_HTTP": http}) as server:
+        path = "/api/chat/stream/status?stream_id=0123456789abcdef0123456789abcdef"
+        body = directory / "status.json"
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            body.write_bytes((await client.get(path)).content)
+        async with (
+            child("bare", http, str(body)) as bare,
+            child("peer", str(directory / "peer")) as peer,
+        ):
+            for clients in CLIENTS:
+                asked = partial(keep_asking, clients=clients, seconds=SECONDS)
+                await compared(
+                    f"status, {clients} clients, {http}",
+                    partial(asked, server.pid, server.host, server.port, get(path)),
+                    {
+                        "a bare route": (partial(asked, *bare, get("/same")), "<= 1.3x"),
+                        "a thread each": (partial(asked, *peer, get(path)), "> 1x"),
+                    },
+                )
+
+
+async def main() -> None:
+    heading("Requests over keep-alive connections")
+    with tempfile.TemporaryDirectory() as directory:
+        await status(Path(directory))
+        await status(Path(directory), "stock")
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,113 @@
+"""Clients that cost little: one thread, any number of keep-alive connections, raw bytes."""
+
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+WARM = 0.2  # seconds, before what counts
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a server did in a while."""
+
+    requests: int
+    seconds: float
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+    @property
+    def microseconds(self) -> float:
+        """Of the server's CPU, for a request."""
+        return self.cpu / self.requests * 1e6
+
+
+class _Client:
+    """Asks again as soon as it is answered. Answers must say how long they are."""
+
+    def __init__(self, host: str, port: int, request: Callable[[], bytes]) -> None:
+        self.socket = socket.create_connection((host, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.answers = 0
+        self._request = request
+        self._buffer = b""
+        self._missing = 0
+
+    def ask(self) -> None:
+        self.socket.sendall(self._request())
+
+    def read(self) -> None:
+        self._buffer += self.socket.recv(1 << 18)
+        if not self._missing:
+            head, blank, _ = self._buffer.partition(b"\r\n\r\n")
+            if not blank:
+                assert head, "the connection was closed"
+                return
+            assert head[9:10] == b"2", head
+            self._missing = len(head) + 4 + _length(head)
+        if len(self._buffer) >= self._missing:
+            self._buffer, self._missing = b"", 0
+            self.answers += 1
+            self.ask()
+
+
+def _length(head: bytes) -> int:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line[15:])
+    raise AssertionError(f"no length in {head!r}")
+
+
+def keep_asking(
+    pid: int, host: str, port: int, request: Callable[[], bytes], clients: int, seconds: float
+) -> Load:
+    """So many clients ask, for so long."""
+    with selectors.DefaultSelector() as selector:
+        crowd = [_Client(host, port, request) for _ in range(clients)]
+        for client in crowd:
+            selector.register(client.socket, selectors.EVENT_READ, client)
+            client.ask()
+        _work(selector, WARM)
+        before, began = sum(client.answers for client in crowd), time.perf_counter()
+        cpu = cpu_seconds(pid)
+        _work(selector, seconds)
+        cpu, took = cpu_seconds(pid) - cpu, time.perf_counter() - began
+        answers = sum(client.answers for client in crowd) - before
+        for client in crowd:
+            client.socket.close()
+    return Load(answers, took, cpu)
+
+
+def _work(selector: selectors.BaseSelector, seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        for key, _ in selector.select(left):
+            key.data.read()
+
+
+def get(path: str) -> Callable[[], bytes]:
+    request = f"GET {path} HTTP/1.1\r\nHost: benchmark\r\n\r\n".encode()
+    return lambda: request
+
+
+def posts(path: str, bodies: Iterator[bytes]) -> Callable[[], bytes]:
+    def request() -> bytes:
+        body = next(bodies)
+        head = f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    return request
