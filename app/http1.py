@@ -93,7 +93,14 @@ class Http1Connection:
             logger.exception("Error in the application")
         if not exchange.started:
             await self.send_whole(500)
+        self._skip_body()
         return self._parser.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE} and not self.over
+
+    def _skip_body(self) -> None:
+        """What has come of it, and the app did not want."""
+        with suppress(h11.RemoteProtocolError):
+            while isinstance(self._parser.next_event(), h11.Data):
+                pass
 
     def _scope(self, request: h11.Request) -> HTTPScope:
         path, _, query = request.target.partition(b"?")

@@ -567,6 +567,28 @@ async def test_the_head_alone_says_how_long_the_body_is_and_has_none(house):
             assert b"hello" not in received
 
 
+async def test_an_app_need_not_read_the_request(house):
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await house.app(scope, receive, send)
+            return
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    app.config = {}
+    listener = await server.bind("127.0.0.1", 0)
+    serving = partial(server.serve, app, listener, stopping=house.stopping, stock=house.stock)
+    async with trio.open_nursery() as nursery:
+        async with connected(await nursery.start(serving)) as client:
+            for _ in range(2):
+                await client.send_all(
+                    b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello"
+                )
+                assert (await answer_of(client))[2] == b"ok"
+        house.stopping.set()
+
+
 async def test_an_answer_without_a_body_ends_with_its_head(house):
     async with serving(house) as address, connected(address) as client:
         await ask(client, "/nothing")

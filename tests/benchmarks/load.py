@@ -10,6 +10,20 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WARM = 0.2  # seconds, before what counts
+# What a browser sends with each request of a page.
+HEADERS = """Host: 127.0.0.1:8700
+Connection: keep-alive
+sec-ch-ua: "Chromium";v="140", "Not=A?Brand";v="24"
+sec-ch-ua-mobile: ?0
+sec-ch-ua-platform: "Linux"
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36
+Accept: application/json
+Sec-Fetch-Site: same-origin
+Sec-Fetch-Mode: cors
+Sec-Fetch-Dest: empty
+Referer: http://127.0.0.1:8700/
+Accept-Language: en-US,en;q=0.9
+""".replace("\n", "\r\n")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -100,14 +114,14 @@ def _work(selector: selectors.BaseSelector, seconds: float) -> None:
 
 
 def get(path: str) -> Callable[[], bytes]:
-    request = f"GET {path} HTTP/1.1\r\nHost: benchmark\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\n{HEADERS}\r\n".encode()
     return lambda: request
 
 
 def posts(path: str, bodies: Iterator[bytes]) -> Callable[[], bytes]:
     def request() -> bytes:
         body = next(bodies)
-        head = f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     return request
