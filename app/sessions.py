@@ -80,8 +80,10 @@ def routes(greenroom: Greenroom) -> Blueprint:
             limit=_whole_number("msg_limit"),
             before=_whole_number("msg_before"),
         )
-        shown = {"session": await in_its_project(greenroom, session)}
-        return json_body(redacted(msgspec.json.encode(shown)))
+        draft = msgspec.json.encode(session.pop("composer_draft"))
+        shown = redacted(msgspec.json.encode(await in_its_project(greenroom, session)))
+        # What was being written goes back as it was: it is sent from there.
+        return json_body(b'{"session":%s,"composer_draft":%s}}' % (shown[:-1], draft))
 
     @page.get("/api/session/status")
     async def status() -> Response:

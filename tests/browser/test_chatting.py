@@ -6,6 +6,8 @@ from playwright.sync_api import expect
 
 from tests.browser.acts import answers, menu, said, send, shown_answer, wait_done
 
+KEY = "sk-proj-abcdefghij0123456789ABCDEF"
+
 MARKDOWN = """A **bold** word and `code`.
 
 ```python
@@ -241,6 +243,37 @@ def test_what_waits_can_be_edited_and_taken_back(house, open_tab):
     send(page, "first")
     turn = house.next_turn()
     turn.say("working")
+def test_a_key_in_a_draft_is_still_that_key_after_a_reload(house, open_tab):
+    page = open_tab(house, f"/session/{house.new()}")
+    field = page.get_by_label("Message", exact=True)
+    with page.expect_response("**/api/session/draft"):
+        field.fill(f"my key is {KEY}")
+    expect(
+        open_tab(house, page.url.removeprefix(house.url)).get_by_label("Message", exact=True)
+    ).to_have_value(f"my key is {KEY}")
+
+
+def test_who_edits_a_marked_secret_that_waits_is_told_to_write_it_again(house, open_tab):
+    page = open_tab(house)
+    send(page, "first")
+    turn = house.next_turn()
+    send(page, f"my key is {KEY}")
+    waiting = page.locator("#queue li")
+    expect(waiting).to_contain_text("my key is [secret]")
+    waiting.get_by_role("button", name="Edit").click()
+    field = page.get_by_role("textbox", name="Waiting message")
+    expect(field).to_have_accessible_description("Write the secret again where it says [secret].")
+    field.fill("no key")
+    page.keyboard.press("Enter")
+    expect(waiting).to_contain_text("no key")
+    waiting.get_by_role("button", name="Edit").click()
+    expect(field).to_have_accessible_description("")
+    page.keyboard.press("Escape")
+    turn.answer("one")
+    house.next_turn().answer("two")
+    wait_done(page)
+
+
     shown_answer(page, "working")
     for n, text in enumerate(("second", "third", "fourth"), 1):
         send(page, text)

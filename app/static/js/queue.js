@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { $, button, el, icon } from "./dom.js";
 import { guarded } from "./says.js";
+import { reminder } from "./secrets.js";
 
 export class Queue {
   constructor() {
@@ -27,7 +28,7 @@ export class Queue {
   }
 
   row(row) {
-    const item = el("li", {}, row.steer ? icon("turn") : null, el("span", { title: row.message }, row.message));
+    const item = el("li", {}, row.steer ? icon("turn") : null, el("span", { title: row.message, dir: "auto" }, row.message));
     item.append(
       button("icon", "Edit the waiting message", "edit", () => this.edit(item, row)),
       button("icon", "Remove the waiting message", "trash", guarded(() => this.change("remove", row))),
@@ -36,8 +37,8 @@ export class Queue {
   }
 
   edit(item, row) {
-    const field = el("textarea", { value: row.message, rows: 1, "aria-label": "Waiting message" });
-    const form = el("form", {}, field, el("button.primary", { type: "submit" }, "Save"), button("", "Cancel", null, () => done()));
+    const field = el("textarea", { value: row.message, rows: 1, "aria-label": "Waiting message", "aria-describedby": "secret-hint" });
+    const form = el("form", {}, el("p", { id: "secret-hint" }, reminder(row.message)), field, el("button.primary", { type: "submit" }, "Save"), button("", "Cancel", null, () => done()));
     form.dataset.id = row.id;
     const kept = [...item.childNodes];
     const done = () => {

@@ -7,8 +7,7 @@ import { $, button, el, grow, icon } from "./dom.js";
 import { clock, duration, many } from "./format.js";
 import { prose } from "./markdown.js";
 import { announce } from "./says.js";
-
-const SECRET = "[secret]"; // what the server shows in place of a key
+import { reminder } from "./secrets.js";
 
 // Rows may come from a file that anybody wrote.
 const listed = (value) => (Array.isArray(value) ? value.filter((one) => one && typeof one === "object") : []);
@@ -125,7 +124,7 @@ export class Transcript {
     };
     const form = el("form", {}, field,
       el("div", {},
-        el("p", {}, field.value.includes(SECRET) ? `Write the secret again where it says ${SECRET}. ` : "", "What follows it is taken away."),
+        el("p", {}, `${reminder(field.value)} What follows it is taken away.`),
         button("", "Cancel", null, done),
         el("button.primary", { type: "submit" }, "Send"),
       ));
