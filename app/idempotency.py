@@ -18,7 +18,7 @@ import trio
 from quart import Quart, Response, g, request
 
 from actors.session.refusals import KeyReused
-from actors.stores import Journal, StoreError, open_journal
+from actors.stores import Journal, JournalStatistics, StoreError, open_journal
 
 from .bodies import BadRequest
 from .body import read_bytes
@@ -49,6 +49,9 @@ class Answers:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._running: dict[str, trio.Event] = {}
+
+    def statistics(self) -> JournalStatistics:
+        return self._journal.statistics()
 
     async def give(
         self, key: str, fingerprint: str, work: Callable[[], Awaitable[Response]]

@@ -78,6 +78,8 @@ def create_app(
     async def health() -> Response:
         live = greenroom.running()
         statistics = greenroom.statistics()
+        journals = (greenroom.journal_statistics(), answers.statistics())
+        writers = (greenroom.record_statistics(), *(journal.writer for journal in journals))
         return json_response(
             {
                 "status": "ok" if greenroom.accepting else "degraded",
@@ -88,6 +90,7 @@ def create_app(
                 "runs": [{"stream_id": f.turn_id, "session_id": f.session_id} for f in live],
                 "server_started_at": started_at,
                 "uptime_seconds": round(time.time() - started_at, 3),
+                "saving_seconds": round(max(writer.busy_seconds for writer in writers), 3),
                 "agent": agent_status(),
             },
             200 if greenroom.accepting else 503,

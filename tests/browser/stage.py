@@ -14,7 +14,7 @@ with open_stage(directory) as stage:
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import httpx
 import trio
 
-from tests.app.process import ServerProcess, running_server
+from tests.app.process import COMMAND, ServerProcess, running_server
 from tests.app.upstream import Upstream, UpstreamTurn, open_upstream
 
 __all__ = ["Stage", "Turn", "open_stage"]
@@ -102,16 +102,16 @@ class Stage:
 
     # -- the server -------------------------------------------------------------------------
 
-    def start(self, **env: str) -> None:
+    def start(self, command: Sequence[str] = COMMAND, **env: str) -> None:
         """`env` sets options, as AGENT="demo" does GREENROOM_AGENT."""
         settings = {"AGENT": "openai", "BASE_URL": self.upstream.url, "MODEL": "puppet", **env}
         named = {f"GREENROOM_{name}": value for name, value in settings.items()}
         named["GREENROOM_PORT"] = str(self.port)
-        self._server = self.run(self._start, named)
+        self._server = self.run(self._start, named, command)
 
-    async def _start(self, env: dict[str, str]) -> ServerProcess:
+    async def _start(self, env: dict[str, str], command: Sequence[str]) -> ServerProcess:
         async def serve(task_status: Any) -> None:
-            async with running_server(self.directory, env=env) as server:
+            async with running_server(self.directory, env=env, command=command) as server:
                 task_status.started(server)
                 await server.process.wait()
 

@@ -21,10 +21,18 @@ export class ServerError extends Error {
   }
 }
 
+const SLOW_MS = 3000;
+
+let onSlow = () => {};
+
+/** `tell` is called every few seconds while an answer is waited for. */
+export const whenSlow = (tell) => { onSlow = tell; };
+
 /** GET without a body, POST with one. A POST with a key is done once, however often it is sent. */
 export async function call(path, body, { key, raw } = {}) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   if (key) headers["Idempotency-Key"] = key;
+  const late = setInterval(() => onSlow(), SLOW_MS);
   let response;
   try {
     response = await fetch(path, {
@@ -35,6 +43,8 @@ export async function call(path, body, { key, raw } = {}) {
     });
   } catch {
     throw new ServerError(0, "The server cannot be reached");
+  } finally {
+    clearInterval(late);
   }
   let data;
   try {

@@ -15,9 +15,10 @@ const NOT_OF_THE_TRANSCRIPT = new Set(["turn_started", "compression_ended"]);
 const ENDINGS = new Set(["done", "cancel", "apperror"]);
 const SKELETON_MS = 150;
 const AGAIN_MS = 200;
+const QUIET_MS = 4000;
 
 export class Chat {
-  /** `stream` is opened anew when another session is; `hooks`: onShown, onBusy, onGone, onTurn. */
+  /** `stream` is opened anew when another session is; `hooks`: onShown, onBusy, onGone, onTurn, onQuiet. */
   constructor({ follow, queue, acts, hooks }) {
     this.follow = follow;
     this.queue = queue;
@@ -31,6 +32,10 @@ export class Chat {
     this.opening = 0;
     this.asked = 0;
     this.applied = 0;
+    this.heard = 0; // when the stream last told of the turn
+    setInterval(() => {
+      if (this.busy && !document.hidden && performance.now() - this.heard > QUIET_MS) this.hooks.onQuiet();
+    }, QUIET_MS / 2);
     $("earlier").onclick = () => this.showEarlier();
     $("scroll").addEventListener("scroll", () => {
       if ($("scroll").scrollTop < 300 && !$("earlier").hidden) this.showEarlier();
@@ -189,6 +194,7 @@ export class Chat {
   begin(streamId, message, attachments) {
     this.turn = new LiveTurn({ streamId, message, attachments });
     this.turn.born = this.asked;
+    this.heard = performance.now();
     this.hooks.onTurn(this.turn);
   }
 
@@ -272,6 +278,7 @@ export class Chat {
     }
     const turn = this.turn;
     if (turn?.streamId !== streamId || turn.ended) return;
+    this.heard = performance.now();
     const before = turn.seq;
     if (!turn.take(seq, name, data)) {
       this.hooks.onMissing();

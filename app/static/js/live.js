@@ -5,7 +5,7 @@ import { el, icon } from "./dom.js";
 import { userMessage } from "./transcript.js";
 
 export class LiveTurn {
-  constructor({ streamId, message, attachments, onQuiet }) {
+  constructor({ streamId, message, attachments }) {
     this.streamId = streamId;
     this.seq = 0; // the last event that is shown
     this.text = "";
@@ -16,7 +16,6 @@ export class LiveTurn {
     this.answer.append(this.status);
     this.user = message ? userMessage(message, attachments) : null;
     this.nodes = [this.user, this.answer].filter(Boolean);
-    this.onQuiet = onQuiet;
     this.says("Waiting for the answer…");
   }
 

@@ -3,9 +3,11 @@
 import "./appearance.js";
 import { Actions } from "./actions.js";
 import { Agent, welcome } from "./agent.js";
+import { whenSlow } from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { told } from "./dialogs.js";
+import { suspectDisk } from "./disk.js";
 import { $, button, chord, drawIcons, el } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { closeDrawer, drawerIsOpen, isNarrow, openDrawer } from "./drawer.js";
@@ -40,6 +42,7 @@ const chat = new Chat({
     onGone: gone,
     onMoved: () => history.replaceState(null, "", address(chat.id)),
     onTurn: () => agent.look(),
+    onQuiet: suspectDisk,
     onMissing: () => stream.open(),
     onNew: () => { history.pushState(null, "", address(chat.id)); stream.open(); list.refresh(); },
     onUnsent: (draft) => { composer.put(draft); composer.changed(); },
@@ -270,6 +273,7 @@ async function begin(wanted) {
 }
 
 agent.look();
+whenSlow(suspectDisk);
 list.refresh();
 if (inAddress()) await begin(inAddress());
 else blank({ push: false });
