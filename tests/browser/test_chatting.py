@@ -204,11 +204,16 @@ def test_a_text_file_goes_with_the_message_and_the_agent_reads_it(house, open_ta
         "#files",
         [
             {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"the secret is 42"},
-            {"name": "photo.bin", "mimeType": "image/png", "buffer": b"\x89PNG\x00\xff"},
+            {"name": "empty.txt", "mimeType": "text/plain", "buffer": b""},
+            {"name": "tune.bin", "mimeType": "audio/ogg", "buffer": b"OggS\x00\xff"},
+            {"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG" * 100_000},
         ],
     )
-    expect(page.get_by_role("alert")).to_contain_text("photo.bin is not a text file")
-    expect(page.locator("#attached li")).to_have_count(1)
+    alerts = page.get_by_role("alert")
+    expect(alerts.first).to_contain_text("tune.bin is not a text file")
+    expect(alerts.last).to_contain_text("photo.png is a picture, and the agent reads text only")
+    expect(page.locator("#attached .file")).to_have_text(["notes.txt16 B", "empty.txt0 B"])
+    page.get_by_role("button", name="Take away empty.txt").click()
     send(page, "what is the secret?")
     turn = house.next_turn()
     assert "the secret is 42" in turn.prompts[0]
@@ -238,11 +243,6 @@ def test_each_chat_has_its_draft_and_so_has_the_one_that_is_not_there_yet(house,
     expect(field).to_have_value("a new idea")
 
 
-def test_what_waits_can_be_edited_and_taken_back(house, open_tab):
-    page = open_tab(house)
-    send(page, "first")
-    turn = house.next_turn()
-    turn.say("working")
 def test_a_key_in_a_draft_is_still_that_key_after_a_reload(house, open_tab):
     page = open_tab(house, f"/session/{house.new()}")
     field = page.get_by_label("Message", exact=True)
@@ -274,6 +274,11 @@ def test_who_edits_a_marked_secret_that_waits_is_told_to_write_it_again(house, o
     wait_done(page)
 
 
+def test_what_waits_can_be_edited_and_taken_back(house, open_tab):
+    page = open_tab(house)
+    send(page, "first")
+    turn = house.next_turn()
+    turn.say("working")
     shown_answer(page, "working")
     for n, text in enumerate(("second", "third", "fourth"), 1):
         send(page, text)
