@@ -109,6 +109,7 @@ def test_a_message_that_could_not_be_sent_stays_and_is_sent_once(stage, open_tab
     expect(field).to_have_value("are you there?")
     stage.start()
     expect(page.locator("#connection")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden()
     page.keyboard.press("Enter")
     stage.next_turn().answer("I am")
     shown_answer(page, "I am")

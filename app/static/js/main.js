@@ -16,7 +16,7 @@ import { Follow } from "./follow.js";
 import { SessionList } from "./list.js";
 import { menuIsOpen, openMenu } from "./menu.js";
 import { Queue } from "./queue.js";
-import { announce, guarded, problem, toast } from "./says.js";
+import { announce, guarded, problem, reachable, toast } from "./says.js";
 import { TabStream } from "./stream.js";
 
 drawIcons();
@@ -166,6 +166,7 @@ addEventListener("popstate", guarded(async () => {
 function connection(state, failures = 0) {
   const box = $("connection");
   if (state === "open") {
+    reachable();
     if (box.hidden) return;
     if (box.contains(document.activeElement)) composer.focus();
     announce("Connected again.");
@@ -272,8 +273,8 @@ async function begin(wanted) {
   }
 }
 
-agent.look();
 whenSlow(suspectDisk);
+agent.look();
 list.refresh();
 if (inAddress()) await begin(inAddress());
 else blank({ push: false });

@@ -32,8 +32,14 @@ export function toast(text, { error = false, action = null } = {}) {
 
 export const problem = (error, action = null) => {
   if (error.status === undefined) console.error(error);
-  toast(error.message || "Something went wrong on this page. Reload it.", { error: true, action });
+  const close = toast(error.message || "Something went wrong on this page. Reload it.", { error: true, action });
+  if (error.unreachable) forgetAway = close;
 };
+
+let forgetAway = () => {};
+
+/** The server is there again: that it was away is no news any more. */
+export const reachable = () => forgetAway();
 
 /** Let an action fail with a word to the reader. */
 export const guarded = (action) => async (...args) => {
