@@ -124,6 +124,17 @@ def test_it_pauses_and_goes_on(house, open_tab, running):
     expect(row(page, session_id)).to_contain_text("idle")
 
 
+def test_it_has_the_theme_of_the_chat_and_can_change_it(house, open_tab):
+    page = open_tab(house, "/inspector", theme="light")
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("menuitem", name="Dark").click()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_focused()
+    expect(page.locator("html")).to_have_css("color-scheme", "dark")
+    page.get_by_role("link", name="Chats").click()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    expect(page.locator("html")).to_have_css("color-scheme", "dark")
+
+
 def test_it_finds_the_server_again(stage, open_tab):
     stage.start()
     page = open_tab(stage, "/inspector")

@@ -1,5 +1,6 @@
 // The inspector, put together: one stream, which is open only while somebody looks.
 
+import "../js/appearance.js";
 import { call, query } from "../js/api.js";
 import { $, drawIcons } from "../js/dom.js";
 import { SessionPanel } from "./session.js";

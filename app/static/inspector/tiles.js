@@ -9,6 +9,8 @@ import { rate, short } from "./words.js";
 export const meanOf = (now, before) =>
   (now.count > before.count ? (now.total - before.total) / (now.count - before.count) : null);
 
+const keyed = (name, text) => el("span.keyed", {}, el(`span.${name}`), text);
+
 export class Tiles {
   constructor(box) {
     this.before = null;
@@ -48,6 +50,6 @@ export class Tiles {
     const worst = Math.max(journal ?? -1, records ?? -1);
     const stuck = Math.max(now.journal.now, now.records.now) > 1;
     this.commits.show(worst < 0 ? null : short(worst), worst < 0 ? "Nothing to write" : stuck ? "and counting" : "mean",
-      el("span.key", {}), `journal ${short(now.journal.median)}\u2002`, el("span.key.second", {}), `records ${short(now.records.median)}`);
+      keyed("key", `journal ${short(now.journal.median)}`), " ", keyed("key.second", `records ${short(now.records.median)}`));
   }
 }
