@@ -75,3 +75,65 @@ def test_the_theme_can_be_chosen_and_is_remembered(house, open_tab):
     page.get_by_role("button", name="Theme").click()
     page.get_by_role("menuitem", name="As the system has it").click()
     assert back() == light
+
+
+def imported(house, answer, **more):
+    rows = [{"role": "user", "content": "question"}, {"role": "assistant", "content": answer}]
+    session = house.post("/api/session/import", messages=rows, **more)["session"]
+    return f"/session/{session['session_id']}"
+
+
+def test_each_block_reads_in_the_direction_of_its_language(house, open_tab):
+    arabic = "مرحبا بالعالم English 123."
+    text = f"{arabic}\n\n- {arabic}\n\nEnglish.\n\n`x` {arabic}\n\n```\n{arabic}\n```"
+    page = open_tab(house, imported(house, text, title=arabic))
+    blocks = page.locator(".prose .block")
+    expect(blocks).to_have_count(5)
+    directions = blocks.evaluate_all("all => all.map(one => getComputedStyle(one).direction)")
+    assert directions[:4] == ["rtl", "rtl", "ltr", "rtl"]
+    expect(page.locator(".prose .code")).to_have_css("direction", "ltr")
+    expect(page.locator("#title")).to_have_css("direction", "rtl")
+    expect(page.get_by_label("Message", exact=True)).to_have_css("unicode-bidi", "plaintext")
+
+
+def test_the_columns_of_a_table_are_aligned_as_it_says(house, open_tab):
+    page = open_tab(house, imported(house, "| a | b | c |\n|---|:-:|--:|\n| 1 | 2 | 3 |"))
+    for row in ("th", "td"):
+        cells = page.locator(f".prose {row}")
+        expect(cells).to_have_count(3)
+        aligned = cells.evaluate_all("all => all.map(one => getComputedStyle(one).textAlign)")
+        assert [one.removeprefix("-webkit-") for one in aligned] == ["start", "center", "right"]
+
+
+def test_a_tool_with_a_long_name_can_still_be_opened(house, open_tab):
+    function = {"name": "a_tool_with_a_name_that_is_too_long_for_a_telephone", "arguments": "{}"}
+    rows = [
+        {"role": "user", "content": "question"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "function": function}]},
+        {"role": "tool", "tool_call_id": "1", "content": "result"},
+    ]
+    session = house.post("/api/session/import", messages=rows)["session"]
+    page = open_tab(house, f"/session/{session['session_id']}", width=360, height=740)
+    turn = page.locator("details.tool > summary .turn").bounding_box()
+    card = page.locator("details.tool").bounding_box()
+    assert turn["x"] + turn["width"] <= card["x"] + card["width"]
+
+
+def test_the_list_can_be_used_where_little_fits(house, talked, open_tab):
+    page = open_tab(house, width=320, height=256, reduced_motion="reduce")
+    page.get_by_role("button", name="Open the list of chats").click()
+    row = page.locator(f"#list a[href='/session/{talked}']")
+    row.scroll_into_view_if_needed()
+    expect(row).to_be_in_viewport(ratio=1)
+
+
+def test_on_paper_there_is_the_whole_conversation_and_nothing_else(house, open_tab):
+    page = open_tab(house, imported(house, "A paragraph.\n\n" * 100), theme="dark")
+    wait_done(page)
+    page.emulate_media(media="print", color_scheme="dark")
+    scroll = page.locator("#scroll")
+    assert scroll.evaluate("it => it.scrollHeight === it.clientHeight && it.clientHeight > 3000")
+    assert page.evaluate("document.scrollingElement.scrollHeight") > 3000
+    for hidden in ("#sidebar", "#dock", "#session-menu", "#transcript .actions button"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    expect(page.locator("html")).to_have_css("color-scheme", "light")

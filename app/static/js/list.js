@@ -248,7 +248,7 @@ export class SessionList {
     item.said = said;
     link.href = `/session/${row.session_id}`;
     const title = row.title === "Untitled" ? "New chat" : row.title;
-    const name = el("span.name", {}, title);
+    const name = el("span.name", { dir: "auto" }, title);
     if (row.match_preview && row.match_type === "content") name.append(el("span.found", {}, row.match_preview));
     const waits = row.waiting_count ? `, ${row.waiting_count} waiting` : "";
     link.replaceChildren(

@@ -11,7 +11,7 @@ const TAGS = [
   ...["hr", "i", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s", "samp", "small", "strong", "sub", "summary", "sup"],
   ...["table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul", "var"],
 ];
-const ATTRIBUTES = ["href", "title", "class", "start", "colspan", "rowspan"];
+const ATTRIBUTES = ["href", "title", "class", "start", "colspan", "rowspan", "align"];
 const LOADED = new Set(["IMG", "VIDEO", "AUDIO", "IFRAME", "EMBED", "OBJECT", "PICTURE", "SOURCE", "SVG"]);
 const LANGUAGE = /^language-[\w+#.-]{1,30}$/;
 const ADDRESS = /^(https?:|mailto:)/i;
@@ -62,6 +62,7 @@ function clean(html) {
     table.replaceWith(frame);
     frame.append(table);
   }
+  for (const code of fragment.querySelectorAll("code")) code.dir = "ltr";
   for (const pre of fragment.querySelectorAll("pre")) dress(pre);
   return fragment;
 }
@@ -75,7 +76,7 @@ function dress(pre) {
     setTimeout(() => (copy.lastChild.data = "Copy"), 1500);
   });
   copy.setAttribute("aria-label", language ? `Copy ${language} code` : "Copy code");
-  const frame = el("div.code", {}, el("header", {}, el("span", {}, language || "text"), copy));
+  const frame = el("div.code", { dir: "ltr" }, el("header", {}, el("span", {}, language || "text"), copy));
   pre.replaceWith(frame);
   pre.tabIndex = 0;
   pre.setAttribute("role", "group");
@@ -116,7 +117,7 @@ export class Prose {
     for (const block of this.blocks.splice(same)) block.node.remove();
     for (const token of tokens.slice(same)) {
       const one = Object.assign([token], { links: tokens.links ?? {} });
-      const node = el("div.block");
+      const node = el("div.block", { dir: "auto" });
       node.append(clean(marked.parser(one)));
       this.node.append(node);
       this.blocks.push({ raw: token.raw, node });
