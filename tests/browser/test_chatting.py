@@ -274,6 +274,41 @@ def test_who_edits_a_marked_secret_that_waits_is_told_to_write_it_again(house, o
     wait_done(page)
 
 
+def test_a_message_that_was_removed_while_another_is_edited_is_gone(house, open_tab):
+    page = open_tab(house)
+    send(page, "first")
+    turn = house.next_turn()
+    for n, text in enumerate(("second", "third"), 1):
+        send(page, text)
+        expect(page.locator("#queue li")).to_have_count(n)
+    page.locator("#queue li").first.get_by_role("button", name="Edit").click()
+    with page.expect_response("**/queue/remove"):
+        page.locator("#queue li").last.get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#queue li")).to_have_count(1)
+    expect(page.locator("#queue li")).to_contain_text("second")
+    turn.answer("one")
+    house.next_turn().answer("two")
+    wait_done(page)
+
+
+def test_what_was_written_in_a_message_that_waits_no_more_is_kept(house, open_tab):
+    page = open_tab(house)
+    send(page, "first")
+    turn = house.next_turn()
+    send(page, "second")
+    page.locator("#queue").get_by_role("button", name="Edit").click()
+    page.get_by_role("textbox", name="Waiting message").fill("second, better")
+    turn.answer("one")
+    house.next_turn().answer("two")
+    shown_answer(page, "two")
+    wait_done(page)
+    expect(page.get_by_label("Message", exact=True)).to_have_value("second, better")
+    expect(page.get_by_label("Message", exact=True)).to_be_focused()
+    expect(page.locator(".toast")).to_contain_text("What you wrote is in the field")
+    assert said(page) == ["first", "second"]
+
+
 def test_what_waits_can_be_edited_and_taken_back(house, open_tab):
     page = open_tab(house)
     send(page, "first")

@@ -30,7 +30,15 @@ const follow = new Follow($("scroll"), $("transcript"), $("latest"));
 
 const chat = new Chat({
   follow,
-  queue: new Queue(),
+  queue: new Queue({
+    onLost: (text) => {
+      const { text: before, files } = composer.draft;
+      composer.put({ text: before ? `${before}\n\n${text}` : text, files });
+      composer.changed();
+      composer.focus();
+      toast("The message that you were editing waits no more. What you wrote is in the field.");
+    },
+  }),
   acts: {
     retry: guarded(() => chat.retry()),
     edit: guarded((index, text, files) => chat.edit(index, text, files)),

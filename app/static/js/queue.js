@@ -6,17 +6,21 @@ import { guarded } from "./says.js";
 import { reminder } from "./secrets.js";
 
 export class Queue {
-  constructor() {
+  /** `onLost(text)`: what was edited no longer waits, and this was to be said instead. */
+  constructor({ onLost }) {
+    this.onLost = onLost;
     this.box = $("queue");
     this.sessionId = null;
     this.said = "";
   }
 
   show(sessionId, waiting) {
+    this.waiting = waiting;
     const said = JSON.stringify([sessionId, waiting]);
     if (said === this.said) return;
-    const edited = this.box.querySelector("form")?.dataset.id;
-    if (edited && waiting.some((row) => row.id === edited)) return; // somebody is writing in it
+    const form = this.box.querySelector("form");
+    if (form && waiting.some((row) => row.id === form.dataset.id)) return; // somebody is writing in it
+    if (form && !form.inert && sessionId === this.sessionId) this.onLost(form.querySelector("textarea").value);
     this.said = said;
     this.sessionId = sessionId;
     const focused = this.box.contains(document.activeElement);
@@ -37,6 +41,11 @@ export class Queue {
   }
 
   edit(item, row) {
+    const open = this.box.querySelector("textarea");
+    if (open) {
+      open.focus();
+      return;
+    }
     const field = el("textarea", { value: row.message, rows: 1, "aria-label": "Waiting message", "aria-describedby": "secret-hint" });
     const form = el("form", {}, el("p", { id: "secret-hint" }, reminder(row.message)), field, el("button.primary", { type: "submit" }, "Save"), button("", "Cancel", null, () => done()));
     form.dataset.id = row.id;
@@ -44,13 +53,20 @@ export class Queue {
     const done = () => {
       item.replaceChildren(...kept);
       item.querySelector("button")?.focus();
+      this.show(this.sessionId, this.waiting); // what has changed meanwhile
     };
     form.onsubmit = guarded(async (event) => {
       event.preventDefault();
       const message = field.value.trim();
       if (!message) return;
-      form.remove();
-      await this.change("edit", row, { message }).catch((error) => { done(); throw error; });
+      form.inert = true;
+      try {
+        await this.change("edit", row, { message }, form);
+      } catch (error) {
+        form.inert = false;
+        if (!form.isConnected) this.onLost(message);
+        throw error;
+      }
     });
     field.onkeydown = (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -65,8 +81,9 @@ export class Queue {
     field.focus();
   }
 
-  async change(how, row, more = {}) {
+  async change(how, row, more = {}, form = null) {
     const { queue } = await call(`/api/session/queue/${how}`, { session_id: this.sessionId, id: row.id, ...more });
+    form?.remove();
     this.said = "";
     this.show(this.sessionId, queue);
     if (!this.box.contains(document.activeElement)) (this.box.querySelector("button") ?? $("prompt")).focus();
