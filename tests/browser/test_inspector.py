@@ -11,6 +11,11 @@ from tests.browser.test_access import findings
 from tests.browser.test_looks import fits
 
 LONG = "A question with a long beginning that no column of a table has the room for"
+PLOTS_STAY_INSIDE = """tiles => tiles.every((tile) => {
+    tile.querySelector(".value").textContent = "1.0 ms, and more words ".repeat(5);
+    const right = (node) => node.getBoundingClientRect().right;
+    return right(tile.querySelector(".plot")) <= right(tile);
+})"""
 
 
 def row(page, session_id):
@@ -224,5 +229,6 @@ def test_it_fits_and_axe_finds_nothing(house, open_tab, shoot, running, width, t
     expect(page.get_by_role("region", name="Its story")).to_contain_text("TextDelta")
     expect(page.get_by_role("region", name="Its turns")).to_contain_text("running")
     assert fits(page)
+    assert page.locator(".tile").evaluate_all(PLOTS_STAY_INSIDE)
     assert findings(page) == []
     shoot(page, f"inspector-{width}-{theme}")

@@ -40,7 +40,7 @@ export class Tiles {
     this.commit(now, before);
     const lag = now.lag.now > 1 ? now.lag.now : meanOf(now.lag, before.lag);
     this.lag.add(lag);
-    this.lag.show(lag === null ? null : short(lag), lag === null ? "Nothing to show" : "put to shown", `longest lately ${short(now.lag.longest)}`);
+    this.lag.show(lag === null ? null : short(lag), lag === null ? "Nothing to show" : now.lag.now > 1 ? "and counting" : "mean", `longest lately ${short(now.lag.longest)}`);
   }
 
   commit(now, before) {
