@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.browser.acts import send, shown_answer, wait_done
+from tests.browser.acts import menu, send, shown_answer, wait_done
 from tests.browser.conftest import WIDTHS
 from tests.browser.test_chatting import MARKDOWN
 
@@ -190,3 +190,20 @@ def test_the_drawer_takes_the_focus_and_gives_it_back(house, open_tab):
     expect(opener).to_be_focused()
     expect(page.locator("#sidebar")).to_be_hidden()
     assert not page.evaluate("document.querySelector('#main').inert")
+
+
+def test_a_screen_reader_hears_the_end_also_when_the_record_has_it_first(house, open_tab):
+    session_id = house.new()
+    turn = house.talk(session_id, "speak")
+    page = open_tab(house)
+    page.route("**/api/tab/events?*", lambda route: None)  # the stream tells nothing
+    page.goto(f"{house.url}/session/{session_id}")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    turn.answer("one two")
+    house.wait_idle(session_id)
+    menu(page, "Rename")
+    page.get_by_role("textbox", name="Title").fill("Spoken")
+    page.keyboard.press("Enter")
+    wait_done(page)
+    expect(page.locator("#says")).to_have_text("The answer is complete. one two")
+    page.unroute_all(behavior="ignoreErrors")

@@ -7,7 +7,7 @@ import { call, newKey, query } from "./api.js";
 import { $, el } from "./dom.js";
 import { LiveTurn } from "./live.js";
 import { announce, problem, toast } from "./says.js";
-import { Transcript } from "./transcript.js";
+import { Transcript, textOf } from "./transcript.js";
 
 const WINDOW = 60; // messages at first, and more at each look back
 const MOST = 500;
@@ -16,6 +16,14 @@ const ENDINGS = new Set(["done", "cancel", "apperror"]);
 const SKELETON_MS = 150;
 const AGAIN_MS = 200;
 const QUIET_MS = 4000;
+
+const complete = (text) => `The answer is complete. ${text.trim().slice(0, 300)}`;
+
+/** What became of a turn, as its last row tells. */
+function outcome(row) {
+  const text = textOf(row?.content);
+  return row?.role === "assistant" && !row._error ? complete(text) : text.replaceAll("*", "");
+}
 
 export class Chat {
   /** `stream` is opened anew when another session is; `hooks`: onShown, onBusy, onGone, onTurn, onQuiet. */
@@ -175,6 +183,7 @@ export class Chat {
     } else if (running && this.turn?.streamId !== running) {
       this.begin(running, session.pending_user_message, session.pending_attachments);
     } else if (!running && this.turn) {
+      if (!this.turn.ended) announce(outcome(this.rows.at(-1))); // the record was faster than the stream
       this.over.add(this.turn.streamId);
       this.turn = null;
     }
@@ -291,7 +300,7 @@ export class Chat {
     turn.end();
     this.over.add(turn.streamId);
     this.hooks.onBusy(this.busy);
-    if (name === "done") announce(`The answer is complete. ${turn.text.trim().slice(0, 300)}`);
+    if (name === "done") announce(complete(turn.text));
     else if (name === "cancel") announce("Stopped. What was written so far is kept.");
     else announce(`No complete answer: ${data.message ?? ""} ${data.hint ?? ""}`);
     this.reload();
