@@ -179,7 +179,10 @@ def import_of(body: bytes) -> tuple[CreateSession, bool]:
     try:
         given = msgspec.convert({k: v for k, v in raw.items() if v is not None}, ImportBody)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"Request body does not fit: {error}") from error
+        raise BadRequest(
+            "This is not a session as an export writes it, with each message an object of role and"
+            f" content: {error}"
+        ) from error
     content = Record(
         session_id="",
         title=given.title.strip()[:TITLE_LENGTH] or "Imported session",

@@ -61,7 +61,8 @@ class Run:
             "none lost" if self.tokens == self.expected else f"{self.expected - self.tokens} LOST"
         )
         return (
-            f"{self.tokens / self.seconds:,.0f}/s, {lost}, lag p50 {self.p50:,.0f} ms p99 {self.p99:,.0f} ms,"
+            f"{self.tokens / self.seconds:,.0f}/s, {lost},"
+            f" lag p50 {self.p50:,.0f} ms p99 {self.p99:,.0f} ms,"
             f" CPU {self.cpu / self.seconds:.2f}, {self.microseconds:,.0f} us a token"
         )
 

@@ -20,7 +20,7 @@ GROUPS = 20
 
 
 class Metronome:
-    """`rate` tokens a second come one at a time, if it is at most 10; faster ones in pairs or more."""
+    """Up to 10 tokens a second come one at a time, more of them in twos or more."""
 
     def __init__(self) -> None:
         self._groups = [trio.lowlevel.ParkingLot() for _ in range(GROUPS)]
