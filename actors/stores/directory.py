@@ -137,9 +137,9 @@ class RecordStore:
     async def _open(self) -> None:
         """Make the directory, and sweep what a dead writer left half done."""
         await self._call(self._disk.make_directory, self._directory)
-        for info in await self._call(self._disk.scan, self._directory):
-            if ".json.tmp." in info.name:
-                await self._call(self._disk.remove, self._directory / info.name)
+        for name in await self._call(self._disk.names, self._directory):
+            if ".json.tmp." in name:
+                await self._call(self._disk.remove, self._directory / name)
 
     # -- in the writer's thread -------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class Disk(Protocol):
     """If they do not: the seconds of Trio's clock that a batch of them takes."""
 
     def make_directory(self, path: Path) -> None: ...
+    def names(self, path: Path) -> Iterable[str]: ...
     def scan(self, path: Path) -> Iterable[FileInfo]: ...
     def read(self, path: Path) -> bytes: ...
     def create(self, path: Path, data: bytes) -> FileInfo: ...
@@ -48,6 +49,9 @@ class RealDisk:
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+
+    def names(self, path: Path) -> Iterable[str]:
+        return os.listdir(path)
 
     def scan(self, path: Path) -> Iterable[FileInfo]:
         found = []

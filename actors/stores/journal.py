@@ -347,7 +347,7 @@ class _Tail:
     def prepare(self) -> list[int]:
         """The segments that are there. What is written from now on goes to a new one."""
         self._disk.make_directory(self._directory)
-        names = [info.name for info in self._disk.scan(self._directory)]
+        names = self._disk.names(self._directory)
         numbers = sorted(int(name[:8]) for name in names if SEGMENT.fullmatch(name))
         self._number = max(numbers, default=0)
         return numbers

@@ -79,6 +79,9 @@ class MemoryDisk:
     def make_directory(self, path: Path) -> None:
         pass
 
+    def names(self, path: Path) -> Iterable[str]:
+        return [name.name for name in self._names if name.parent == path]
+
     def scan(self, path: Path) -> Iterable[FileInfo]:
         return [file.info(name.name) for name, file in self._names.items() if name.parent == path]
 

@@ -43,6 +43,10 @@ class FaultyDisk:
         self._pass("make_directory")
         self.disk.make_directory(path)
 
+    def names(self, path: Path) -> Iterable[str]:
+        self._pass("names")
+        return self.disk.names(path)
+
     def scan(self, path: Path) -> Iterable[FileInfo]:
         self._pass("scan")
         return self.disk.scan(path)

@@ -20,7 +20,7 @@ from actors.testing.faulty_disk import FaultyDisk
 __all__ = ["COMMAND", "stuck_disk"]
 
 COMMAND = (sys.executable, "-m", "tests.browser.stuck_disk_server")
-READS = {"scan", "read"}
+READS = {"names", "scan", "read"}
 
 
 def _lock(data_dir: Path) -> Path:

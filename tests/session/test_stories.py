@@ -107,7 +107,7 @@ async def test_a_long_story_forgets_its_beginning(stories):
 
 async def test_what_was_not_saved_never_becomes_durable(open_room):
     full = False
-    disk = FaultyDisk(MemoryDisk(), lambda _, name: full and name not in ("read", "scan"))
+    disk = FaultyDisk(MemoryDisk(), lambda _, name: full and name not in ("names", "read", "scan"))
     async with open_room(disk) as room:
         session = await room.new(keep=True)
         with room.greenroom.feeds.stories.watch("s1") as story:
