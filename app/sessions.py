@@ -1,5 +1,6 @@
 """Endpoints that read sessions: one, all, those in which something was said."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import trio
 from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
-from actors.index.messages import ListRows
+from actors.index.messages import ListPage, RowsNamed
+from actors.index.rows import place
 from actors.search.messages import Search
 
 from . import views
@@ -42,18 +44,19 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.get("/api/sessions")
     async def list_sessions() -> Response:
-        rows: Rows = await greenroom.index.ask(ListRows())
-        archived = [row for row in rows if row["archived"]]
-        present = [row for row in rows if not row["archived"]]
+        part, archived = _part("limit", "offset", None), (0, 0)
         everything = request.args.get("include_archived") == "1"
-        counts = {"archived_count": len(archived), "archived_webui_count": len(archived)}
-        envelope = views.list_of(len(present)) | counts | {"include_archived": everything}
+        if everything:
+            archived = _part("archived_limit", "archived_offset", ARCHIVED_LIMIT)
+        page = await greenroom.index.ask(ListPage(part, archived))
+        counts = {"archived_count": page.archived, "archived_webui_count": page.archived}
+        envelope = views.list_of(page.present) | counts | {"include_archived": everything}
         if request.args.get("sidebar_source") == "cli":
             return json_response(envelope | {"sessions": []})
-        shown = _page(present, envelope, "limit", "offset", len(present))
+        _say_part(envelope, part, "limit", "offset", page.present)
         if everything:
-            paged = _page(archived, envelope, "archived_limit", "archived_offset", ARCHIVED_LIMIT)
-            shown = _together(rows, shown, paged)
+            _say_part(envelope, archived, "archived_limit", "archived_offset", ARCHIVED_LIMIT)
+        shown = sorted((*page.rows, *page.archived_rows), key=place, reverse=True)
         return json_response(envelope | {"sessions": await rendered(shown)})
 
     @page.get("/api/sessions/search")
@@ -62,7 +65,9 @@ def routes(greenroom: Greenroom) -> Blueprint:
         content = request.args.get("content", "1") != "0"
         limit = _whole_number("limit") or SEARCH_LIMIT
         found = await greenroom.search.ask(Search(query, content, limit))
-        rows = {row["session_id"]: row for row in await greenroom.index.ask(ListRows())}
+        names = [hit.session_id for hit in found.results]
+        named = await greenroom.index.ask(RowsNamed(names, shown=True))
+        rows = {row["session_id"]: row for row in named}
         hits = [hit for hit in found.results if hit.session_id in rows]
         shown = await rendered([rows[hit.session_id] for hit in hits])
         for row, hit in zip(shown, hits, strict=True):
@@ -119,10 +124,10 @@ def routes(greenroom: Greenroom) -> Blueprint:
         """From the session back to what it was branched or compressed from."""
         record = (await ask_named(greenroom)).record
         ids, parent = [record.session_id], record.parent_session_id
-        rows = {row["session_id"]: row for row in await greenroom.index.ask(ListRows())}
         while parent is not None and parent not in ids:
             ids.append(parent)
-            parent = rows.get(parent, {}).get("parent_session_id")
+            rows = await greenroom.index.ask(RowsNamed([parent], shown=True))
+            parent = rows[0].get("parent_session_id") if rows else None
         return json_response({"ok": True, "session_id": record.session_id, "lineage": ids})
 
     @page.get("/api/session/resolve")
@@ -135,17 +140,20 @@ def routes(greenroom: Greenroom) -> Blueprint:
     return page
 
 
-def _page(rows: Rows, envelope: dict[str, Any], limit: str, offset: str, most: int) -> Rows:
-    """The part of the rows that was asked for, all if none was; says so in the envelope."""
+def _part(limit: str, offset: str, most: int | None) -> tuple[int, int]:
+    """From where to where the rows are that were asked for; all, or `most`, if none were."""
     wanted, start = _whole_number(limit), _whole_number(offset) or 0
+    if wanted is None:
+        return start, sys.maxsize if most is None else start + most
+    return start, start + min(wanted, ARCHIVED_LIMIT)
+
+
+def _say_part(
+    envelope: dict[str, Any], part: tuple[int, int], limit: str, offset: str, most: int
+) -> None:
+    wanted = _whole_number(limit)
     if wanted is not None:
-        envelope |= {limit: min(wanted, max(most, ARCHIVED_LIMIT)), offset: start}
-    return rows[start : start + (most if wanted is None else min(wanted, ARCHIVED_LIMIT))]
-
-
-def _together(order: Rows, *parts: Rows) -> Rows:
-    names = {row["session_id"] for part in parts for row in part}
-    return [row for row in order if row["session_id"] in names]
+        envelope |= {limit: min(wanted, max(most, ARCHIVED_LIMIT)), offset: part[0]}
 
 
 def _whole_number(name: str) -> int | None:

@@ -33,7 +33,8 @@ ROOMS: dict[str, set[str]] = {
 OUTSIDE: dict[str, tuple[str, ...]] = {
     "quart": ("app",),
     "quart_trio": ("app",),
-    "hypercorn": ("app.server",),
+    "hypercorn": ("app.server", "app.http1"),
+    "h11": ("app.http1",),
     "werkzeug": ("app.http_errors",),
     "httpx": ("app.agents",),
     "httpx_sse": ("app.agents",),
@@ -48,6 +49,7 @@ PURE = (
     "actors._core.lifecycle",
     "actors._core.restart",
     "actors.index.file",
+    "actors.index.listing",
     "actors.index.messages",
     "actors.index.rows",
     "actors.projects.messages",

@@ -9,12 +9,15 @@ import trio
 from actors import Actor, ActorError, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
-from .file import decode_rows, encode_rows
+from .file import checked, decode_rows, encode_parts
+from .listing import Listing
 from .messages import (
     STAMP,
     IndexUnavailable,
     IndexWritten,
+    ListPage,
     ListRows,
+    Page,
     PinLimit,
     ReleasePin,
     ReservePin,
@@ -25,7 +28,6 @@ from .messages import (
     RowsNamed,
     RowsOf,
 )
-from .rows import left_over, ordered, shown
 
 __all__ = ["INDEX", "Index"]
 
@@ -60,13 +62,12 @@ class Index(Actor):
         self._row_of = row_of
         self._sweep = sweep
         self._rebuilt = rebuilt
-        self._rows: dict[str, Row] = {}
+        self._rows = Listing()
         self._told: set[str] = set()  # while files are being read: those who spoke for themselves
         self._reserved: set[str] = set()  # about to be pinned
         self._reading = False
         self._writing = False
         self._dirty = False
-        self._listed: Sequence[Row] | None = None
 
     async def on_start(self) -> None:
         try:
@@ -79,7 +80,7 @@ class Index(Actor):
         written = infos.pop(INDEX, None)
         files = {name: info for name, info in infos.items() if not name.startswith("_")}
         rows = await self._load()
-        self._rows = {name: row for name, row in rows.items() if name in files}
+        self._rows = Listing(row for name, row in rows.items() if name in files)
         stale = [name for name, info in files.items() if self._is_stale(info)]
         self._dirty = bool(stale) or len(self._rows) != len(rows) or written is None
         stamps = {info.name: info.stamp for info in files.values()}
@@ -90,14 +91,15 @@ class Index(Actor):
             self._reading = True
             self.context.start_soon(self._read_on, later, stamps)
         else:
-            self.context.start_soon(self._sweep_all, left_over(self._rows))
+            self.context.start_soon(self._sweep_all, self._rows.left_over())
         self._write_soon()
 
     def _is_stale(self, info: RecordInfo) -> bool:
         """A row that is not of this version of the file, or one of the reference system's, which
         may lack what we ask for.
         """
-        return bool(self._rows.get(info.name, {}).get(STAMP) != info.stamp)
+        row = self._rows.get(info.name)
+        return row is None or bool(row.get(STAMP) != info.stamp)
 
     async def receive(self, message: Message[object]) -> object:
         match message:
@@ -108,17 +110,17 @@ class Index(Actor):
             case RowRemoved(session_id):
                 self._reserved.discard(session_id)
                 self._told.add(session_id)
-                self._rows.pop(session_id, None)
-                self._changed()
-            case ListRows(hidden=True):
-                return ordered(self._rows.values())
-            case ListRows():
-                return self._list()
+                self._rows.remove(session_id)
+                self._dirty = True
+            case ListRows(hidden):
+                return self._rows.all() if hidden else self._rows.shown()
+            case ListPage(part, archived):
+                return self._page(part, archived)
             case RowsOf(project_id):
-                rows = self._rows.values()
+                rows = self._rows.all()
                 return [r["session_id"] for r in rows if r.get("project_id") == project_id]
-            case RowsNamed(session_ids):
-                return [self._rows[name] for name in session_ids if name in self._rows]
+            case RowsNamed(session_ids, shown):
+                return self._named(session_ids, shown)
             case ReservePin(session_id):
                 self._reserve_pin(session_id)
             case ReleasePin(session_id):
@@ -128,7 +130,7 @@ class Index(Actor):
                 self._reading = missed or not complete
                 if complete:
                     self._rebuilt()
-                    self.context.start_soon(self._sweep_all, left_over(self._rows))
+                    self.context.start_soon(self._sweep_all, self._rows.left_over())
             case IndexWritten(error):
                 self._written(error)
         if not self._reading:
@@ -142,7 +144,7 @@ class Index(Actor):
     async def on_stop(self) -> None:
         if self._dirty or self._writing:  # a write may have failed, and rest before it tries again
             try:
-                await self._store.save(INDEX, encode_rows(ordered(self._rows.values())))
+                await self._store.save(INDEX, await self._encoded(self._rows.all()))
             except StoreError as error:
                 log.warning("the index could not be written, and is behind the records: %s", error)
 
@@ -150,22 +152,24 @@ class Index(Actor):
 
     def _put(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self._rows[row["session_id"]] = row
-        if rows:
-            self._changed()
+            self._rows.put(row)
+            self._dirty = True
 
-    def _changed(self) -> None:
-        self._dirty = True
-        self._listed = None
+    def _page(self, part: tuple[int, int], archived: tuple[int, int]) -> Page:
+        rows = self._rows
+        return Page(
+            rows.page(*part),
+            rows.page(*archived, archived=True),
+            rows.count(),
+            rows.count(archived=True),
+        )
 
-    def _list(self) -> Sequence[Row]:
-        if self._listed is None:
-            self._listed = tuple(shown(self._rows))
-        return self._listed
+    def _named(self, session_ids: Sequence[str], shown: bool) -> Sequence[Row]:
+        rows = (self._rows.get(name) for name in session_ids if not shown or self._rows.shows(name))
+        return [row for row in rows if row is not None]
 
     def _reserve_pin(self, session_id: str) -> None:
-        pinned = {name for name, row in self._rows.items() if row.get("pinned")}
-        if len((pinned | self._reserved) - {session_id}) >= PIN_LIMIT:
+        if len((self._rows.pinned | self._reserved) - {session_id}) >= PIN_LIMIT:
             raise PinLimit(PIN_LIMIT)
         self._reserved.add(session_id)
 
@@ -173,9 +177,12 @@ class Index(Actor):
 
     async def _load(self) -> dict[str, Row]:
         """What the index file says; nothing if it is missing or makes no sense."""
+        rows: dict[str, Row] = {}
         try:
-            rows = decode_rows(await self._store.load(INDEX))
-            return {str(row["session_id"]): row for row in rows}
+            for part in decode_rows(await self._store.load(INDEX)):
+                rows |= {str(row["session_id"]): row for row in part}
+                await trio.lowlevel.checkpoint()
+            return rows
         except RecordNotFound:
             return {}
         except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError) as error:
@@ -225,18 +232,26 @@ class Index(Actor):
         """One write at a time. What changes meanwhile is written together, by the next one."""
         if self._dirty and not self._writing:
             self._dirty, self._writing = False, True
-            self.context.start_soon(self._write, encode_rows(ordered(self._rows.values())))
+            self.context.start_soon(self._write, self._rows.all())
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, rows: Sequence[Row]) -> None:
         began = trio.current_time()
         error: Exception | None = None
         try:
-            await self._store.save(INDEX, data)
+            await self._store.save(INDEX, await self._encoded(rows))
         except StoreError as failure:
             error = failure
             await trio.sleep(RETRY_SECONDS)
         await trio.sleep(REST * (trio.current_time() - began) if error is None else 0)
         await self.context.ref.send(IndexWritten(error))
+
+    async def _encoded(self, rows: Sequence[Row]) -> bytes:
+        """A part at a time: others have something to do, too."""
+        parts = []
+        for part in encode_parts(rows):
+            parts.append(part)
+            await trio.lowlevel.checkpoint()
+        return checked(b"".join(parts))
 
     def _written(self, error: Exception | None) -> None:
         self._writing = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors import Message, Rejected
 
@@ -10,7 +10,9 @@ __all__ = [
     "STAMP",
     "IndexUnavailable",
     "IndexWritten",
+    "ListPage",
     "ListRows",
+    "Page",
     "PinLimit",
     "ReleasePin",
     "ReservePin",
@@ -64,6 +66,25 @@ class ListRows(Message[Sequence[Row]]):
     hidden: bool = False
 
 
+class Page(NamedTuple):
+    """`present` and `archived` are how many there are of each in all."""
+
+    rows: Sequence[Row]
+    archived_rows: Sequence[Row]
+    present: int
+    archived: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Message[Page]):
+    """Of those that `ListRows` gives, a part of the present and a part of the archived ones: each
+    from one place up to another. Costs what is given, not what there is.
+    """
+
+    part: tuple[int, int]
+    archived: tuple[int, int] = (0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class RowsOf(Message[Sequence[str]]):
     """The ids of all sessions in a project, shown or not."""
@@ -73,9 +94,10 @@ class RowsOf(Message[Sequence[str]]):
 
 @dataclass(frozen=True, slots=True)
 class RowsNamed(Message[Sequence[Row]]):
-    """The rows of these sessions, shown or not, as far as there are any."""
+    """The rows of these sessions, as far as there are any: all, or only those that a list shows."""
 
     session_ids: Sequence[str]
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

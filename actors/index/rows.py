@@ -1,63 +1,51 @@
-"""Which rows show, and in which order."""
+"""Which rows show, and in which order. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from .messages import Row
 
-__all__ = ["left_over", "ordered", "shown"]
+__all__ = ["Place", "is_left", "is_unborn", "is_worth_showing", "place"]
 
 
 AUTOMATIC = frozenset({"cron", "webhook", "kanban"})
 
 
-def shown(rows: Mapping[str, Row]) -> list[Row]:
-    """The rows that a list shows, in its order: of a session that was compressed, one."""
-    continued = _continued(rows)
-    return ordered(
-        row
-        for row in rows.values()
-        if not (_is_empty(row) or _is_automatic(row))
-        and not (_is_left(row, continued) or _is_unborn(row, rows))
+class Place(NamedTuple):
+    """The greater, the further up."""
+
+    pinned: bool
+    at: float  # epoch seconds of what happened last
+    session_id: str
+    archived: bool = False
+
+
+def place(row: Row) -> Place:
+    at = row.get("last_message_at") or row.get("updated_at") or 0.0
+    return Place(
+        bool(row.get("pinned")), float(at), str(row["session_id"]), bool(row.get("archived"))
     )
 
 
-def left_over(rows: Mapping[str, Row]) -> list[str]:
-    """The sessions of which a crash in the middle of a rotation or a deletion left something: an
-    id that leads nowhere, or a record that nobody was told of.
+def is_worth_showing(row: Row) -> bool:
+    return not (_is_empty(row) or _is_automatic(row))
+
+
+def is_left(row: Row, heirs: Iterable[Row]) -> bool:
+    """It goes on elsewhere. What the reference system kept of it shows if it alone has it all;
+    `heirs` have it as their parent, and are no forks.
     """
-    found = []
-    for name, row in rows.items():
-        continuation = row.get("continuation_session_id")
-        if continuation and continuation not in rows:
-            found.append(name)
-        elif _is_unborn(row, rows):
-            found.append(str(row["continues_session_id"]))
-    return found
-
-
-def _continued(rows: Mapping[str, Row]) -> dict[str, int]:
-    """Of each id that was left, how many messages are in the session that goes on from it."""
-    most: dict[str, int] = {}
-    for row in rows.values():
-        left = row.get("parent_session_id")
-        if left and row.get("session_source") != "fork":
-            most[str(left)] = max(most.get(str(left), 0), row.get("message_count") or 0)
-    return most
-
-
-def _is_left(row: Row, continued: Mapping[str, int]) -> bool:
-    """It goes on elsewhere. What the reference system kept of it shows if it alone has it all."""
     if row.get("continuation_session_id"):
         return True
-    more = continued.get(str(row["session_id"]), -1)
+    more = max((heir.get("message_count") or 0 for heir in heirs), default=-1)
     return bool(row.get("pre_compression_snapshot")) and more >= (row.get("message_count") or 0)
 
 
-def _is_unborn(row: Row, rows: Mapping[str, Row]) -> bool:
-    """The other id is not a pointer to this one yet, so that one still counts. A pointer that
-    leads nowhere is a damaged one, and tells nothing about those that it might have led to.
+def is_unborn(row: Row, left: Row | None) -> bool:
+    """`left`, the one that it says it continues, is not a pointer to it yet, so that one still
+    counts. A pointer that leads nowhere is a damaged one, and tells nothing about those that it
+    might have led to.
     """
-    left = rows.get(str(row.get("continues_session_id")))
     if left is None or left.get("pre_compression_snapshot"):
         return False
     return bool(left.get("continuation_session_id") != row["session_id"])
@@ -77,13 +65,3 @@ def _is_empty(row: Row) -> bool:
         or row.get("worktree_path")
     )
     return empty and not busy
-
-
-def ordered(rows: Iterable[Row]) -> list[Row]:
-    """Pinned first, then by what happened last."""
-    return sorted(rows, key=_recency, reverse=True)
-
-
-def _recency(row: Row) -> tuple[bool, float, str]:
-    at = row.get("last_message_at") or row.get("updated_at") or 0.0
-    return bool(row.get("pinned")), float(at), str(row.get("session_id"))

@@ -13,12 +13,20 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Kind, Rejected, open_system
 from actors.index.actor import Index
+from actors.index.listing import Listing
 from actors.index.messages import ListRows, PinLimit, ReservePin, RowChanged, RowRemoved
-from actors.index.rows import left_over, ordered, shown
 from actors.stores import MemoryDisk, open_record_store
 from actors.testing.faulty_disk import FaultyDisk
 
 HERE = Path("/sessions")
+
+
+def shown(rows):
+    return list(Listing(rows.values()).shown())
+
+
+def left_over(rows):
+    return Listing(rows.values()).left_over()
 
 
 def row(name, at=1.0, **fields):
@@ -252,21 +260,52 @@ def test_a_pointer_that_is_damaged_hides_no_session(leads_to):
     assert left_over({"a": pointer, "b": new}) == (["a"] if leads_to else [])
 
 
-@given(
-    st.lists(
-        st.fixed_dictionaries(
-            {"session_id": st.text(max_size=3)},
-            optional={
-                "pinned": st.booleans() | st.none(),
-                "updated_at": st.floats(0, 9) | st.none(),
-                "last_message_at": st.floats(0, 9) | st.none(),
-            },
-        )
-    )
+IDS = st.sampled_from("abcdef")
+ROWS = st.fixed_dictionaries(
+    {"session_id": IDS, "title": st.sampled_from(["Untitled", "Mine"])},
+    optional={
+        "pinned": st.booleans() | st.none(),
+        "archived": st.booleans(),
+        "updated_at": st.floats(0, 9) | st.none(),
+        "last_message_at": st.floats(0, 9) | st.none(),
+        "message_count": st.integers(0, 3),
+        "parent_session_id": IDS,
+        "session_source": st.sampled_from(["fork", "cron"]),
+        "continues_session_id": IDS,
+        "continuation_session_id": IDS,
+        "pre_compression_snapshot": st.booleans(),
+    },
 )
+
+
+@given(st.lists(ROWS | IDS, max_size=20))
+def test_a_list_that_was_changed_is_the_list_that_would_be_made(changes):
+    changed, rows = Listing(), {}
+    for change in changes:
+        if isinstance(change, str):
+            changed.remove(change)
+            rows.pop(change, None)
+        else:
+            changed.put(change)
+            rows[change["session_id"]] = change
+        made = Listing(rows.values())
+        assert changed.shown() == made.shown()
+        assert sorted(map(str, changed.all())) == sorted(map(str, rows.values()))
+        assert sorted(changed.left_over()) == sorted(made.left_over())
+        assert changed.pinned == made.pinned == {n for n, r in rows.items() if r.get("pinned")}
+        for archived in (False, True):
+            every = tuple(row for row in made.shown() if bool(row.get("archived")) is archived)
+            assert changed.count(archived=archived) == len(every)
+            for start in range(4):
+                for stop in range(start, 6):
+                    page = changed.page(start, stop, archived=archived)
+                    assert page == every[start:stop], (start, stop)
+
+
+@given(st.lists(ROWS))
 def test_pinned_rows_come_first_and_the_newest_before_the_older(rows):
     keys = [
         (bool(row.get("pinned")), row.get("last_message_at") or row.get("updated_at") or 0)
-        for row in ordered(rows)
+        for row in Listing(rows).shown()
     ]
     assert keys == sorted(keys, reverse=True)
