@@ -17,12 +17,13 @@ import trio
 
 from tests.app.process import running_server
 
-from .load import Load, get, keep_asking
+from .bench_list import fill, wait_for_list
+from .load import Load, get, importing_and_undoing, keep_asking
 from .table import PAIRS, heading, row
 
 SECONDS = 1.0
 CLIENTS = (1, 16, 64)
-SESSION = f"{1:012x}"
+REFERENCE_CYCLES = 6
 
 Measure = Callable[[], Load]
 
@@ -90,11 +91,58 @@ async def status(directory: Path, http: str = "own") -> None:
                 )
 
 
+async def whole_session(directory: Path) -> None:
+    data = directory / "hundred"
+    fill(data, 1, messages=100)
+    path = f"/api/session?session_id={0:012x}&messages=1"
+    async with running_server(data) as server, httpx.AsyncClient(base_url=server.url) as client:
+        body = directory / "session.json"
+        # Not gzipped, as a browser would get it: the bare route has none of that.
+        body.write_bytes((await client.get(path, headers={"Accept-Encoding": "identity"})).content)
+        async with child("bare", "own", str(body)) as bare:
+            asked = partial(keep_asking, clients=16, seconds=SECONDS)
+            await compared(
+                f"a session of 100 messages, {body.stat().st_size / 1000:.0f} kB",
+                partial(asked, server.pid, server.host, server.port, get(path)),
+                {"a bare route": (partial(asked, *bare, get("/same")), "<= 2x")},
+            )
+
+
+async def cycles(directory: Path, sessions: int) -> None:
+    """Import and undo at 16 clients, durable; against the reference's 6 a second."""
+    data = directory / f"{sessions}"
+    fill(data, sessions)
+    async with running_server(data) as server, httpx.AsyncClient(base_url=server.url) as client:
+        await wait_for_list(client, sessions)
+        measure = partial(
+            keep_asking,
+            server.pid,
+            server.host,
+            server.port,
+            importing_and_undoing(4),
+            clients=16,
+            seconds=3.0,
+        )
+        loads = [await trio.to_thread.run_sync(measure) for _ in range(PAIRS)]
+    rate = median(load.rate for load in loads) / 2
+    cost = median(load.microseconds for load in loads) * 2
+    row(
+        f"import + undo, {sessions:,} sessions",
+        f"{rate:,.0f}/s",
+        f"{REFERENCE_CYCLES}/s, the reference; {cost:,.0f} us CPU",
+        f"{rate / REFERENCE_CYCLES:.0f}x",
+        ">= 50x",
+    )
+
+
 async def main() -> None:
     heading("Requests over keep-alive connections")
     with tempfile.TemporaryDirectory() as directory:
         await status(Path(directory))
         await status(Path(directory), "stock")
+        await whole_session(Path(directory))
+        for sessions in (1_000, 10_000):
+            await cycles(Path(directory), sessions)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,17 @@ FEW, MANY = 100, 10_000
 REQUESTS = 20
 
 
-def fill(data_dir: Path, count: int) -> None:
-    """Sessions of a few messages each, as a server leaves them that was stopped."""
+def fill(data_dir: Path, count: int, messages: int = 6) -> None:
+    """Sessions of so many messages each, as a server leaves them that was stopped."""
     sessions = data_dir / "sessions"
     sessions.mkdir(parents=True)
     said = ({"role": "user", "content": "hello " * 20}, {"role": "assistant", "content": "x" * 200})
     for n in range(count):
         record = Record(
-            session_id=f"{n:012x}", title=f"Session {n}", updated_at=float(n), messages=said * 3
+            session_id=f"{n:012x}",
+            title=f"Session {n}",
+            updated_at=float(n),
+            messages=said * (messages // 2),
         )
         (sessions / f"{n:012x}.json").write_bytes(dump(record))
 

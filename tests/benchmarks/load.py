@@ -1,14 +1,18 @@
 """Clients that cost little: one thread, any number of keep-alive connections, raw bytes."""
 
+import json
 import os
+import re
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+SESSION_ID = re.compile(rb'"session_id": ?"([0-9a-f]+)"')
 WARM = 0.2  # seconds, before what counts
 # What a browser sends with each request of a page.
 HEADERS = """Host: 127.0.0.1:8700
@@ -50,19 +54,23 @@ class Load:
         return self.cpu / self.requests * 1e6
 
 
+Ask = Callable[[bytes], bytes]
+"""Gives the next request, after the body of the answer to the last."""
+
+
 class _Client:
     """Asks again as soon as it is answered. Answers must say how long they are."""
 
-    def __init__(self, host: str, port: int, request: Callable[[], bytes]) -> None:
+    def __init__(self, host: str, port: int, ask: Ask) -> None:
         self.socket = socket.create_connection((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.answers = 0
-        self._request = request
+        self._ask = ask
         self._buffer = b""
         self._missing = 0
 
-    def ask(self) -> None:
-        self.socket.sendall(self._request())
+    def ask(self, answer: bytes = b"") -> None:
+        self.socket.sendall(self._ask(answer))
 
     def read(self) -> None:
         self._buffer += self.socket.recv(1 << 18)
@@ -74,9 +82,9 @@ class _Client:
             assert head[9:10] == b"2", head
             self._missing = len(head) + 4 + _length(head)
         if len(self._buffer) >= self._missing:
-            self._buffer, self._missing = b"", 0
+            answer, self._buffer, self._missing = self._buffer, b"", 0
             self.answers += 1
-            self.ask()
+            self.ask(answer)
 
 
 def _length(head: bytes) -> int:
@@ -87,11 +95,11 @@ def _length(head: bytes) -> int:
 
 
 def keep_asking(
-    pid: int, host: str, port: int, request: Callable[[], bytes], clients: int, seconds: float
+    pid: int, host: str, port: int, asking: Callable[[], Ask], clients: int, seconds: float
 ) -> Load:
-    """So many clients ask, for so long."""
+    """So many clients ask, for so long, each in its own way."""
     with selectors.DefaultSelector() as selector:
-        crowd = [_Client(host, port, request) for _ in range(clients)]
+        crowd = [_Client(host, port, asking()) for _ in range(clients)]
         for client in crowd:
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.ask()
@@ -113,15 +121,33 @@ def _work(selector: selectors.BaseSelector, seconds: float) -> None:
             key.data.read()
 
 
-def get(path: str) -> Callable[[], bytes]:
+def get(path: str) -> Callable[[], Ask]:
     request = f"GET {path} HTTP/1.1\r\n{HEADERS}\r\n".encode()
-    return lambda: request
+    return lambda: lambda answer: request
 
 
-def posts(path: str, bodies: Iterator[bytes]) -> Callable[[], bytes]:
-    def request() -> bytes:
-        body = next(bodies)
-        head = f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+def post(path: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
-    return request
+
+def importing_and_undoing(messages: int) -> Callable[[], Ask]:
+    """A new session of so many messages, then an undo in it, and again."""
+    rows = [
+        {"role": ("user", "assistant")[n % 2], "content": "word " * 40} for n in range(messages)
+    ]
+    imported = post("/api/session/import", json.dumps({"messages": rows}).encode())
+
+    def asking() -> Ask:
+        turn = count()
+
+        def ask(answer: bytes) -> bytes:
+            if next(turn) % 2 == 0:
+                return imported
+            found = SESSION_ID.search(answer)
+            assert found, answer
+            return post("/api/session/undo", b'{"session_id": "%s"}' % found[1])
+
+        return ask
+
+    return asking
