@@ -10,7 +10,6 @@ from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
 from actors.index.messages import ListPage, RowsNamed
-from actors.index.rows import place
 from actors.search.messages import Search
 
 from . import views
@@ -56,8 +55,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         _say_part(envelope, part, "limit", "offset", page.present)
         if everything:
             _say_part(envelope, archived, "archived_limit", "archived_offset", ARCHIVED_LIMIT)
-        shown = sorted((*page.rows, *page.archived_rows), key=place, reverse=True)
-        return json_response(envelope | {"sessions": await rendered(shown)})
+        return json_response(envelope | {"sessions": await rendered(page.rows)})
 
     @page.get("/api/sessions/search")
     async def search() -> Response:

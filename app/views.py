@@ -14,6 +14,7 @@ from actors.session.agent import (
     Usage,
     Warned,
 )
+from actors.session.dumping import dump
 from actors.session.entries import (
     FeedEvent,
     Steered,
@@ -28,7 +29,7 @@ from actors.session.entries import (
     TurnFailed,
 )
 from actors.session.messages import CompressionState, Snapshot
-from actors.session.record import Record, Row, dump, summary
+from actors.session.record import Record, Row, summary
 from actors.session.transcript import last_user_row, revision
 
 __all__ = [

@@ -58,6 +58,7 @@ PURE = (
     "actors.session.answer",
     "actors.session.context",
     "actors.session.copies",
+    "actors.session.dumping",
     "actors.session.endings",
     "actors.session.entries",
     "actors.session.events",

@@ -28,6 +28,7 @@ from .messages import (
     RowsNamed,
     RowsOf,
 )
+from .rows import place
 
 __all__ = ["INDEX", "Index"]
 
@@ -156,13 +157,9 @@ class Index(Actor):
             self._dirty = True
 
     def _page(self, part: tuple[int, int], archived: tuple[int, int]) -> Page:
-        rows = self._rows
-        return Page(
-            rows.page(*part),
-            rows.page(*archived, archived=True),
-            rows.count(),
-            rows.count(archived=True),
-        )
+        both = *self._rows.page(*part), *self._rows.page(*archived, archived=True)
+        rows = sorted(both, key=place, reverse=True)
+        return Page(rows, self._rows.count(), self._rows.count(archived=True))
 
     def _named(self, session_ids: Sequence[str], shown: bool) -> Sequence[Row]:
         rows = (self._rows.get(name) for name in session_ids if not shown or self._rows.shows(name))

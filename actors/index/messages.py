@@ -70,7 +70,6 @@ class Page(NamedTuple):
     """`present` and `archived` are how many there are of each in all."""
 
     rows: Sequence[Row]
-    archived_rows: Sequence[Row]
     present: int
     archived: int
 

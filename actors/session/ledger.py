@@ -10,6 +10,7 @@ from actors import Context, Message
 from actors.index.messages import STAMP, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, StoreError, StoreFull
 
+from .dumping import Dumper, dump
 from .events import (
     Changed,
     Checkpointed,
@@ -35,7 +36,7 @@ from .messages import (
 )
 from .notices import Notice
 from .operations import with_operation
-from .record import Compression, Record, RecordDamaged, alias_of, dump, load, summary
+from .record import Compression, Record, RecordDamaged, alias_of, load, summary
 from .refusals import SessionNotFound, StorageFailed
 from .shared import Shared
 from .state import decide, evolve
@@ -75,6 +76,7 @@ class Ledger:
         self.context: Context  # from the actor's start on
         self._shared = shared
         self._reminded = False
+        self._dumper = Dumper()
 
     @property
     def present(self) -> Record:
@@ -113,7 +115,7 @@ class Ledger:
         stories = self._shared.feeds.stories
         line = stories.event(self.key, type(event).__name__)
         try:
-            stamp = await self._shared.store.save(self.key, dump(record))
+            stamp = await self._shared.store.save(self.key, self._dumper.dump(record))
         except StoreError as error:
             self._doubt()
             raise storage_failed(error) from error
@@ -213,7 +215,7 @@ class Ledger:
         assert changed is not None
         alias = alias_of(record, changed.session_id)
         try:
-            stamp = await store.save(changed.session_id, dump(changed))
+            stamp = await store.save(changed.session_id, self._dumper.dump(changed))
             left = await store.save(old, dump(alias))
         except StoreError as error:
             self._doubt()

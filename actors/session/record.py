@@ -13,7 +13,7 @@ __all__ = [
     "RecordDamaged",
     "Row",
     "alias_of",
-    "dump",
+    "fields_of",
     "is_session_id",
     "load",
     "summary",
@@ -176,9 +176,9 @@ def _is_lost_context(name: str, value: object) -> bool:
     return name == "context_messages" and not isinstance(value, list)
 
 
-def dump(record: Record) -> bytes:
-    """The file's bytes: UTF-8 JSON, indented by 2, metadata first. Ours alone is left out where it
-    says nothing.
+def fields_of(record: Record) -> dict[str, Any]:
+    """What the file holds, in its order: metadata first. Ours alone is left out where it says
+    nothing.
     """
     fields: dict[str, Any] = {}
     for name in _FIELDS:
@@ -187,7 +187,7 @@ def dump(record: Record) -> bytes:
         value = getattr(record, name)
         if value or name not in _OURS:
             fields[name] = value
-    return msgspec.json.format(msgspec.json.encode(fields | record.extra), indent=2)
+    return fields | record.extra
 
 
 _SUMMARY = tuple(

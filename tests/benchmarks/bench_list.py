@@ -9,7 +9,8 @@ from statistics import median
 import httpx
 import trio
 
-from actors.session.record import Record, dump
+from actors.session.dumping import dump
+from actors.session.record import Record
 from tests.app.process import running_server
 
 from .table import PAIRS, heading, row

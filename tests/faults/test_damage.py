@@ -12,8 +12,9 @@ from actors.index.actor import Index
 from actors.index.messages import ListRows
 from actors.projects.messages import CreateProject, ListProjects, ProjectsDamaged
 from actors.session import messages as ask_for
+from actors.session.dumping import dump
 from actors.session.messages import GetSession, StartTurn
-from actors.session.record import Compression, Record, RecordDamaged, alias_of, dump, load, summary
+from actors.session.record import Compression, Record, RecordDamaged, alias_of, load, summary
 from actors.stores import MemoryDisk, open_journal, open_record_store
 from actors.stores.frames import read_frames
 from app import views

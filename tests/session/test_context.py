@@ -12,9 +12,10 @@ from actors.session.context import (
     summary_request,
     tokens_in_use,
 )
+from actors.session.dumping import dump
 from actors.session.events import Compressed, Cut, TurnEnded
 from actors.session.messages import StartTurn
-from actors.session.record import Compression, Record, dump, load
+from actors.session.record import Compression, Record, load
 from actors.session.state import evolve, start
 from actors.session.transcript import error_row, model_input
 

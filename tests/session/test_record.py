@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.session.record import Record, RecordDamaged, dump, is_session_id, load, summary
+from actors.session.dumping import dump
+from actors.session.record import Record, RecordDamaged, is_session_id, load, summary
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actors import Rejected
 from actors.session.agent import Usage
 from actors.session.context import tokens_in_use
+from actors.session.dumping import dump
 from actors.session.events import TurnEnded
 from actors.session.messages import (
     Archive,
@@ -31,7 +32,7 @@ from actors.session.messages import (
     Truncate,
     UpdateSession,
 )
-from actors.session.record import Record, dump, load
+from actors.session.record import Record, load
 from actors.session.refusals import (
     BlankMessage,
     NothingToRemove,
