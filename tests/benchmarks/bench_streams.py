@@ -4,6 +4,7 @@ The server's own way to speak HTTP/1.1 is compared with stock Hypercorn on the s
 CPU of the server; readers are one thread of raw sockets (`Readers`).
 """
 
+import os
 import re
 import selectors
 import socket
@@ -20,7 +21,8 @@ import trio
 
 from tests.app.process import ServerProcess, running_server
 
-from .load import HEADERS, cpu_seconds
+from .load import HEADERS, cpu_seconds, resident
+from .table import PAIRS, heading, row
 
 COMMAND = (sys.executable, "-m", "tests.benchmarks.metronome")
 STAMP = re.compile(rb"(\d+\.\d{4}) ")
@@ -42,6 +44,7 @@ class Run:
     seconds: float
     lags: list[float]
     received: int
+    rss: int  # bytes, when all had begun
 
     @property
     def microseconds(self) -> float:
@@ -136,7 +139,7 @@ async def run(http: str, streams: int, readers: int, rate: float, count: int) ->
                 await trio.to_thread.run_sync(read, begin - 0.5)
                 assert not any(reader.tokens for reader in crowd), "it took too long to start"
                 await trio.to_thread.run_sync(read, begin)
-                cpu = cpu_seconds(server.pid)
+                cpu, rss = cpu_seconds(server.pid), resident(server.pid)
                 await trio.to_thread.run_sync(read, begin + PATIENCE)
             took = time.monotonic() - begin
             cpu = cpu_seconds(server.pid) - cpu
@@ -149,6 +152,7 @@ async def run(http: str, streams: int, readers: int, rate: float, count: int) ->
         seconds=took,
         lags=[lag for reader in crowd for lag in reader.lags],
         received=sum(reader.received for reader in crowd),
+        rss=rss,
     )
 
 
@@ -164,12 +168,56 @@ def _read(selector: selectors.BaseSelector, until: float) -> None:
                 selector.unregister(key.fileobj)
 
 
+def flush_milliseconds() -> float:
+    """The median of appending a token's entry to a file, durably."""
+    times = []
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(200):
+            began = time.perf_counter()
+            file.write(b"x" * 100)
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return median(times) * 1000
+
+
+async def live(streams: int, goal: str) -> Run:
+    result = await run("own", streams, 1, 10, 60)
+    row(f"{streams:,} live, 10 tokens/s, durable", f"{result}", "", f"{result.p99:,.0f} ms", goal)
+    return result
+
+
+async def against_stock(name: str, readers: int, rate: float, count: int, goal: str) -> None:
+    """The CPU of a token that a reader has seen, on stock Hypercorn to ours."""
+    pairs = [
+        [await run(http, 1, readers, rate, count) for http in ("own", "stock")]
+        for _ in range(PAIRS)
+    ]
+    ratio = median(stock.microseconds / own.microseconds for own, stock in pairs)
+    own, stock = (median(r.microseconds for r in runs) for runs in zip(*pairs, strict=True))
+    load = median(run.cpu / run.seconds for run, _ in pairs)
+    row(name, f"{own:.1f} us CPU", f"{stock:.1f} us, stock; CPU {load:.2f}", f"{ratio:.1f}x", goal)
+
+
 async def main() -> None:
-    for args in [tuple(a.split(",")) for a in sys.argv[1:]]:
-        http, streams, readers, rate, count = args
-        print(
-            args, await run(http, int(streams), int(readers), float(rate), int(count)), flush=True
-        )
+    heading("Live answers over SSE, durable before they are shown")
+    flush = flush_milliseconds()
+    first = median([(await run("own", 1, 1, 10, 30)).p50 for _ in range(PAIRS)])
+    row("a token to its reader", f"{first:.1f} ms", f"{flush:.1f} ms, a flush", "", "flush + 5 ms")
+    fast = [await run("own", 1, 1, 0, 50_000) for _ in range(PAIRS)]
+    rate = median(each.tokens / each.seconds for each in fast)
+    row("one stream, as fast as it goes", f"{rate:,.0f}/s", "to one reader", "", ">= 20,000/s")
+    await against_stock("100 readers of one, 10/s", 100, 10, 60, ">= 3x")
+    await against_stock("100 readers of one, as fast", 100, 0, 2000, ">= 3x")
+    await against_stock("1,000 readers of one, 10/s", 1000, 10, 40, ">= 3x, CPU < 0.6")
+    pairs = [
+        (await run("own", 1, 50, 10, 60), await run("own", 50, 1, 10, 60)) for _ in range(PAIRS)
+    ]
+    share = median(one.microseconds / many.microseconds for one, many in pairs)
+    row("50 readers of one, 10/s", "", "50 streams", f"{share:.2f}x", "<= 0.2x")
+    few, many = await live(200, "p99 < 250 ms"), await live(1000, "p99 < 1 s")
+    bytes_each = (many.rss - few.rss) / 800
+    row("memory of a live stream, reader", f"{bytes_each / 1024:.0f} KiB", "", "", "<= 64 KiB")
 
 
 if __name__ == "__main__":

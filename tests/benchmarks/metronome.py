@@ -41,11 +41,14 @@ class Metronome:
                 await emit(TextDelta(f"{time.monotonic():.4f} "))
             return
         group, said = next(self._turns), 0
-        while said < number:
+        while time.monotonic() < begin:
             await group.park()
-            while said < number and (due := begin + said / rate) <= time.monotonic():
-                await emit(TextDelta(f"{due:.4f} "))
+        begin = time.monotonic()
+        while said < number:
+            while said < number and (due := begin + said / rate) <= time.monotonic() + TICK / 2:
+                await emit(TextDelta(f"{min(due, time.monotonic()):.4f} "))
                 said += 1
+            await group.park()
 
 
 def serve() -> int:
