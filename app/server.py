@@ -13,6 +13,9 @@ This is the one place that leans on the internals of Hypercorn (hence the pin, >
   | a connection that makes the protocol code crash ends the server| `serve_connection`        |
   | a request target that is no path is logged with a traceback    | `refuse_bad_targets`      |
 
+HTTP/1.1 does not come here, but with `stock`: `app.http1` has less to do for each request. Of
+Hypercorn, that uses the names of ASGI's types. HTTP/2 always does.
+
 Not mended: a client that sends bytes after its request is not seen to go, because Hypercorn stops
 reading. Whatever streams must write now and then (the SSE keepalive): the write finds out.
 """

@@ -37,7 +37,7 @@ async def snapshot(greenroom: Greenroom, limit: int) -> dict[str, Any]:
     kinds: dict[str, list[CellStatistics]] = {}
     for cell in statistics.cells:
         kinds.setdefault(cell.address.partition("/")[0], []).append(cell)
-    shown = {name: sorted(cells, key=_rank)[:limit] for name, cells in kinds.items()}
+    shown = {name: _ranked(cells)[:limit] for name, cells in kinds.items()}
     titles = await _titles(greenroom, [_key(cell) for cell in shown.get("session", ())])
     return {
         "at": round(time.time(), 3),
@@ -143,15 +143,19 @@ def _is_busy(cell: CellStatistics) -> bool:
     return bool(cell.current or cell.depth or cell.tasks or cell.lifecycle != "running")
 
 
+def _ranked(cells: Sequence[CellStatistics]) -> list[CellStatistics]:
+    """The busiest first; of those who are as busy, who was awake last. They keep their places."""
+    latest_first = cells[::-1]
+    return sorted(latest_first, key=_rank)
+
+
 def _rank(cell: CellStatistics) -> tuple[Any, ...]:
-    """The busiest first; who is as busy as another keeps its place."""
     return (
         cell.lifecycle == "running",
         -cell.depth,
         -int(cell.current_seconds),
         not _is_busy(cell),
         -cell.restarts,
-        cell.address,
     )
 
 

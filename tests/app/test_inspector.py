@@ -210,7 +210,7 @@ async def test_of_a_thousand_actors_the_busiest_are_shown_and_the_rest_is_counte
         for _ in range(3):
             system.ref("waiter", "0500").tell(Wait())
         await trio.testing.wait_all_tasks_blocked()
-        cells = sorted(system.statistics().cells, key=vitals._rank)
+        cells = vitals._ranked(system.statistics().cells)
         shown = vitals._kind("waiter", cells, cells[:30], {}, {})
         assert shown["live"] == 1000
         assert shown["folded"] == 970
@@ -218,6 +218,7 @@ async def test_of_a_thousand_actors_the_busiest_are_shown_and_the_rest_is_counte
         assert shown["waiting"] == 3
         assert shown["actors"][0]["key"] == "0500"
         assert shown["actors"][0]["depth"] == 3
+        assert [actor["key"] for actor in shown["actors"][1:4]] == ["0999", "0998", "0997"]
         assert len(shown["actors"]) == 30
         assert system.statistics().handled == 1000
         gate.set()

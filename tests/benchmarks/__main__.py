@@ -2,7 +2,14 @@
 
 import trio
 
-from . import bench_inspector, bench_journal, bench_list, bench_runtime
+from . import bench_http, bench_inspector, bench_journal, bench_list, bench_runtime, bench_streams
 
-for benchmark in (bench_runtime, bench_journal, bench_list, bench_inspector):
+for benchmark in (
+    bench_runtime,
+    bench_journal,
+    bench_list,
+    bench_http,
+    bench_streams,
+    bench_inspector,
+):
     trio.run(benchmark.main)
