@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.process, pytest.mark.model, pytest.mark.timeout(600)]
 
 LONG = "Tell me a long story about a sailor and the sea."
 KEY = "a-key-for-the-test"
-GUARD = 120  # seconds: a busy machine may take its time
+GUARD = 240  # a small model may talk until its context is full, on a machine that does other things
 
 
 def cache() -> Path:

@@ -2,11 +2,20 @@
 
 import trio
 
-from . import bench_http, bench_inspector, bench_journal, bench_list, bench_runtime, bench_streams
+from . import (
+    bench_http,
+    bench_inspector,
+    bench_journal,
+    bench_list,
+    bench_runtime,
+    bench_save,
+    bench_streams,
+)
 
 for benchmark in (
     bench_runtime,
     bench_journal,
+    bench_save,
     bench_list,
     bench_http,
     bench_streams,
