@@ -118,7 +118,7 @@ class Index(Actor):
             case ListPage(part, archived):
                 return self._page(part, archived)
             case RowsOf(project_id):
-                rows = self._rows.all()
+                rows = self._rows
                 return [r["session_id"] for r in rows if r.get("project_id") == project_id]
             case RowsNamed(session_ids, shown):
                 return self._named(session_ids, shown)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 
 from .messages import Row
@@ -35,6 +35,10 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows, in no order."""
+        return iter(self._rows.values())
 
     def get(self, session_id: str) -> Row | None:
         return self._rows.get(session_id)

@@ -38,12 +38,9 @@ class Run:
 
     expected: int
     tokens: int
-    whole: int  # streams that were read to their end
-    writes: int
     cpu: float
     seconds: float
     lags: list[float]
-    received: int
     rss: int  # bytes, when all had begun
 
     @property
@@ -73,7 +70,7 @@ class Run:
 class Reader:
     def __init__(self, server: ServerProcess, stream_id: str) -> None:
         self.socket = socket.create_connection((server.host, server.port))
-        self.tokens = self.writes = self.received = 0
+        self.tokens = 0
         self.lags: list[float] = []
         self.done = False
         self._rest = b""
@@ -83,8 +80,6 @@ class Reader:
     def read(self) -> None:
         data = self.socket.recv(1 << 18)
         now = time.monotonic()
-        self.writes += 1
-        self.received += len(data)
         text = self._rest + data
         last = 0
         if not self.done:  # its end carries the whole answer once more
@@ -146,12 +141,9 @@ async def run(http: str, streams: int, readers: int, rate: float, count: int) ->
     return Run(
         expected=streams * readers * count,
         tokens=sum(reader.tokens for reader in crowd),
-        whole=sum(reader.done for reader in crowd),
-        writes=sum(reader.writes for reader in crowd),
         cpu=cpu,
         seconds=took,
         lags=[lag for reader in crowd for lag in reader.lags],
-        received=sum(reader.received for reader in crowd),
         rss=rss,
     )
 

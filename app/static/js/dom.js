@@ -89,5 +89,18 @@ export function grow(field) {
   field.style.height = `${field.scrollHeight + 2}px`;
 }
 
+/** A field in a form: Enter submits, Escape leaves; Shift and Enter is a new line. */
+export function submitOrLeave(field, leave) {
+  field.onkeydown = (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      field.form.requestSubmit();
+    } else if (event.key === "Escape") {
+      event.stopPropagation();
+      leave();
+    }
+  };
+}
+
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 export const chord = (key) => (isMac ? `⌘${key}` : `Ctrl ${key}`);

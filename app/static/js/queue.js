@@ -1,7 +1,7 @@
 // Messages that wait for their turn: read, edited and taken back here, in every tab.
 
 import { call } from "./api.js";
-import { $, button, el, icon } from "./dom.js";
+import { $, button, el, icon, submitOrLeave } from "./dom.js";
 import { guarded } from "./says.js";
 import { reminder } from "./secrets.js";
 
@@ -68,15 +68,7 @@ export class Queue {
         throw error;
       }
     });
-    field.onkeydown = (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        form.requestSubmit();
-      } else if (event.key === "Escape") {
-        event.stopPropagation();
-        done();
-      }
-    };
+    submitOrLeave(field, done);
     item.replaceChildren(form);
     field.focus();
   }

@@ -3,7 +3,7 @@
 import { AnswerView } from "./answer.js";
 import { filesOf } from "./attachments.js";
 import { copyText } from "./clipboard.js";
-import { $, button, el, grow, icon } from "./dom.js";
+import { $, button, el, grow, icon, submitOrLeave } from "./dom.js";
 import { clock, duration, many } from "./format.js";
 import { prose } from "./markdown.js";
 import { announce } from "./says.js";
@@ -138,15 +138,7 @@ export class Transcript {
         field.focus();
       }
     };
-    field.onkeydown = (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        form.requestSubmit();
-      } else if (event.key === "Escape") {
-        event.stopPropagation();
-        done();
-      }
-    };
+    submitOrLeave(field, done);
     node.replaceChildren(form);
     field.oninput = () => grow(field);
     grow(field);
