@@ -27,6 +27,7 @@ from actors.session.messages import (
     Pin,
     RemoveLastTurn,
     Rename,
+    StartSideTurn,
     StartTurn,
     TurnOutput,
     TurnReturned,
@@ -533,3 +534,12 @@ async def test_a_caller_that_gives_up_does_no_harm(room):
     assert not (await room.record()).busy
     await room.start("fine")
     assert (await room.record()).pending_user_message == "fine"
+
+
+async def test_a_task_in_the_background_is_no_news_for_other_tabs(room):
+    session = await room.new(keep=True)
+    seen = room.greenroom.notices.last
+    await session.ask(StartSideTurn("aside", keep=True))
+    assert room.greenroom.notices.last == seen
+    (row,) = (await room.record()).background
+    assert row["prompt"] == "aside"
