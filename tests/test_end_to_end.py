@@ -1,5 +1,6 @@
 """The main job with the real llama.cpp server and a real model. Nothing is faked here."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -20,13 +21,22 @@ pytestmark = [pytest.mark.process, pytest.mark.model, pytest.mark.timeout(600)]
 
 LONG = "Tell me a long story about a sailor and the sea."
 KEY = "a-key-for-the-test"
-GUARD = 240  # a small model may talk until its context is full, on a machine that does other things
+GUARD = 120  # seconds: a busy machine may take its time
 
 
 def cache() -> Path:
     return Path(
         os.environ.get("GREENROOM_TEST_CACHE") or platformdirs.user_cache_dir("greenroom-tests")
     )
+
+
+@pytest.fixture(autouse=True)
+def one_model_at_a_time():
+    """Two of them on the same cores take many times as long, and the tests may run side by side."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "in-use").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @asynccontextmanager
