@@ -29,8 +29,10 @@ from actors.session.entries import (
     TurnFailed,
 )
 from actors.session.messages import CompressionState, Snapshot
-from actors.session.record import Record, Row, summary
+from actors.session.record import Record, summary
 from actors.session.transcript import last_user_row, revision
+
+from .redaction import redacted
 
 __all__ = [
     "compact",
@@ -115,10 +117,11 @@ def compressed(snapshot: Snapshot, state: CompressionState, asked_for: str) -> d
     }
 
 
-def waiting_of(record: Record) -> list[Row]:
-    """The messages that wait for their turn, in its order."""
+def waiting_of(record: Record) -> msgspec.Raw:
+    """The messages that wait for their turn, in its order; as JSON, without secrets."""
     shown = ("id", "message", "attachments", "model", "queued_at", "steer")
-    return [{key: row[key] for key in shown if key in row} for row in record.waiting]
+    rows = [{key: row[key] for key in shown if key in row} for row in record.waiting]
+    return msgspec.Raw(redacted(msgspec.json.encode(rows)))
 
 
 def full_session(

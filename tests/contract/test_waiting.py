@@ -205,3 +205,23 @@ async def test_the_last_answer_is_made_again_unless_the_conversation_has_changed
         assert stale.status_code == 409
         assert stale.json()["type"] == "stale_regeneration_revision"
         assert contents(await house.rows(session_id))[-1] == ("assistant", "better")
+
+
+async def test_no_answer_that_shows_what_waits_shows_a_secret(house):
+    key = "sk-proj-abcdefghij0123456789ABCDEF"
+    async with house.up() as client:
+        session_id = await client.new()
+        _, turn = await house.talk(session_id, "hello")
+        queued = await house.start(session_id, f"use {key}", if_busy="queue")
+        assert queued.json()["queue"][0]["message"] == "use [secret]"
+        where = {"session_id": session_id, "id": queued.json()["stream_id"]}
+        edited = await house.post("/api/session/queue/edit", **where, message=f"use {key} now")
+        session = await client.http.get("/api/session", params=where)
+        queue = await client.http.get("/api/session/queue", params=where)
+        for answer in (edited, session, queue):
+            assert "use [secret] now" in answer.text
+            assert key not in answer.text
+        await turn.answer("hi")
+        second = await house.upstream.next_turn()
+        assert second.prompts[-1] == f"use {key} now"
+        await second.answer("used")
