@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import platformdirs
 import trio
+from click.core import ParameterSource
 
 from . import __version__
+from .commands import COMMANDS, data_dir_option
 from .config import (
     AGENTS,
     HTTP,
@@ -30,6 +31,7 @@ CANNOT_START = 2
 INTERRUPTED = 130
 
 HELP = """Run the Greenroom server: durable chat sessions for LLM agents.
+Without a command it serves.
 
 Open the address that it prints. Ctrl-C stops it; what was said is kept.
 
@@ -44,7 +46,11 @@ Each option can be set in the environment too, as GREENROOM_PORT, GREENROOM_DATA
 The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from there."""
 
 
-@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    help=HELP,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -60,14 +66,7 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     show_default=True,
     help="Port to listen on; 0 takes any free one.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="GREENROOM_DATA_DIR",
-    default=lambda: platformdirs.user_data_path("greenroom", appauthor=False),
-    show_default="your data directory",
-    help="Where the sessions are kept. One server at a time.",
-)
+@data_dir_option
 @click.option(
     "--agent",
     default="auto",
@@ -136,7 +135,9 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How much to write to stderr.",
 )
 @click.version_option(__version__, message="greenroom %(version)s")
+@click.pass_context
 def greenroom(
+    context: click.Context,
     host: str,
     port: int,
     data_dir: Path,
@@ -150,6 +151,9 @@ def greenroom(
     http: str,
     log_level: str,
 ) -> int:
+    if context.invoked_subcommand is not None:
+        _refuse_options_of_the_server(context)
+        return 0
     config = make_config(
         host=host,
         port=port,
@@ -167,6 +171,19 @@ def greenroom(
         local_installed=local_extra_installed(),
     )
     return _run(config)
+
+
+for command in COMMANDS:
+    greenroom.add_command(command)
+
+
+def _refuse_options_of_the_server(context: click.Context) -> None:
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} stands before {context.invoked_subcommand!r}:"
+                " options of a command go behind it"
+            )
 
 
 def _run(config: Config) -> int:

@@ -38,7 +38,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "werkzeug": ("app.http_errors",),
     "httpx": ("app.agents",),
     "httpx_sse": ("app.agents",),
-    "click": ("app.cli", "app.run"),
+    "click": ("app.cli", "app.commands", "app.run"),
     "jinja2": ("app.export_html",),
     "markdown_it": ("app.export_html",),
     "sqlite3": ("actors.search",),

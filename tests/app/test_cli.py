@@ -140,7 +140,7 @@ def test_the_key_is_taken_from_the_environment(configured, monkeypatch):
     ("arguments", "said"),
     [
         (["--no-such-option"], "--no-such-option"),
-        (["more"], "unexpected extra argument"),
+        (["more"], "No such command 'more'"),
         (["--port", "70000"], "port 70000 is not between 0 and 65535"),
         (["--port", "many"], "'many' is not a valid integer"),
         (["--port"], "'--port' requires an argument"),
