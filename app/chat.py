@@ -1,6 +1,7 @@
 """Endpoints of a turn: start it, follow it, speak to it, stop it."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from quart import Blueprint, Response, request
@@ -25,12 +26,13 @@ from . import bodies, views
 from .asking import ask, ask_named, in_its_project
 from .bodies import BadRequest, StartBody, require
 from .body import read_body
+from .direct import Direct
 from .http_errors import json_response
 from .redaction import redacted
 from .sse import cursor_of, event_stream, frame, kept_alive
 from .workspace import checked_workspace
 
-__all__ = ["routes"]
+__all__ = ["routes", "words"]
 
 MAX_ATTACHMENTS = 20
 
@@ -62,18 +64,23 @@ def routes(greenroom: Greenroom) -> Blueprint:
             return json_response({"error": "stream not found"}, 404)
 
         held: list[Entry] = []
+        direct, show = Direct(request.scope), partial(words, stream_id)
 
         async def next_batch() -> Sequence[Entry]:
             """What carries the session waits for an answer of its actor; the words before it go."""
+            if not held:
+                await direct.follow(reader, show)
+                await direct.flush()
             batch = tuple(held) or await reader.next()
-            words = next((n for n, e in enumerate(batch) if isinstance(e.event, WITH_SESSION)), 0)
-            held[:] = batch[words:] if words else ()
-            return batch[:words] if words else batch
+            before = next((n for n, e in enumerate(batch) if isinstance(e.event, WITH_SESSION)), 0)
+            held[:] = batch[before:] if before else ()
+            return batch[:before] if before else batch
 
         async def render(entries: Sequence[Entry]) -> bytes:
             return b"".join([await _frame(greenroom, stream_id, entry) for entry in entries])
 
-        return event_stream(kept_alive(next_batch, render, b": heartbeat\n\n"), last=True)
+        chunks = kept_alive(next_batch, render, b": heartbeat\n\n", direct=direct)
+        return event_stream(chunks, last=True)
 
     @page.get("/api/chat/stream/status")
     async def stream_status() -> Response:
@@ -210,17 +217,23 @@ def _not_steered(fallback: str) -> Response:
     return json_response({"accepted": False, "fallback": fallback, "stream_id": None})
 
 
-async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
-    """An entry as it goes out; encoded once, and shared by all who read the feed."""
-    if entry.frame is not None:
-        return entry.frame
-    name, data = views.event_of(entry.event)
-    event_id = f"{stream_id}:{entry.seq}"
-    if isinstance(entry.event, WITH_SESSION):
-        # Not kept: it carries the whole session, as it is when it is read.
-        return redacted(frame(name, data | await _session_of(greenroom, stream_id), event_id))
-    entry.frame = frame(name, data, event_id)
+def words(stream_id: str, entry: Entry) -> bytes | None:
+    """An entry as it goes out, encoded once and shared by all who read the feed; None for what
+    carries the session.
+    """
+    if entry.frame is None and not isinstance(entry.event, WITH_SESSION):
+        entry.frame = frame(*views.event_of(entry.event), f"{stream_id}:{entry.seq}")
     return entry.frame
+
+
+async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
+    shared = words(stream_id, entry)
+    if shared is not None:
+        return shared
+    name, data = views.event_of(entry.event)
+    # Not kept: it carries the whole session, as it is when it is read.
+    event_id = f"{stream_id}:{entry.seq}"
+    return redacted(frame(name, data | await _session_of(greenroom, stream_id), event_id))
 
 
 async def _session_of(greenroom: Greenroom, stream_id: str) -> dict[str, Any]:

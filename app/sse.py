@@ -7,6 +7,8 @@ import msgspec
 import trio
 from quart import Response
 
+from .direct import Direct
+
 __all__ = ["KEEPALIVE_SECONDS", "cursor_of", "event_stream", "frame", "kept_alive"]
 
 KEEPALIVE_SECONDS = 5.0
@@ -49,15 +51,19 @@ async def kept_alive(
     comment: bytes,
     *,
     first: bytes | None = None,
+    direct: Direct | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Batches, each in one write, until an empty one; a comment in long silences."""
+    """Batches, each in one write, until an empty one; a comment in long silences. `direct` is what
+    `next_batch` shows without giving it.
+    """
     yield first or comment  # the headers go out with it
     while True:
-        batch = None
+        batch, pushed = None, direct and direct.pushed
         with trio.move_on_after(KEEPALIVE_SECONDS):  # covers the wait, never the rendering
             batch = await next_batch()
         if batch is None:
-            yield comment
+            if pushed == (direct and direct.pushed):
+                yield comment
         elif batch:
             if data := await render(batch):
                 yield data

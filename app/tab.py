@@ -6,6 +6,7 @@ those too that begin later. A tab comes back with its cursor and goes on where i
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,7 +14,7 @@ from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
 from actors.index.messages import ListRows
-from actors.session.entries import Entry, TurnCancelled, TurnDone, TurnFailed
+from actors.session.entries import Entry
 from actors.session.feeds import Reader
 from actors.session.messages import GetSession, Snapshot
 from actors.session.notices import Notice
@@ -21,6 +22,8 @@ from actors.session.refusals import SessionNotFound
 
 from . import views
 from .asking import project_ids
+from .chat import words
+from .direct import Direct
 from .http_errors import json_response
 from .sse import cursor_of, event_stream, frame, kept_alive
 
@@ -50,10 +53,12 @@ def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
 
     @page.get("/api/tab/events")
     async def events() -> Response:
-        tab = _Tab(greenroom, stopping, request.args.get("session_id") or None)
+        direct = Direct(request.scope)
+        tab = _Tab(greenroom, stopping, request.args.get("session_id") or None, direct)
         stream_id = request.args.get("stream_id") or None
         first = await tab.begin(stream_id, cursor_of(request.args, None, stream_id or ""))
-        return event_stream(kept_alive(tab.next, tab.render, KEEPALIVE, first=first))
+        chunks = kept_alive(tab.next, tab.render, KEEPALIVE, first=first, direct=direct)
+        return event_stream(chunks)
 
     return page
 
@@ -70,10 +75,17 @@ def _listed(row: Any, live: Collection[str], projects: Collection[str | None]) -
 class _Tab:
     """What one tab is to be told. `next` may be cancelled at any time, and loses nothing."""
 
-    def __init__(self, greenroom: Greenroom, stopping: trio.Event, session_id: str | None) -> None:
+    def __init__(
+        self,
+        greenroom: Greenroom,
+        stopping: trio.Event,
+        session_id: str | None,
+        direct: Direct,
+    ) -> None:
         self._greenroom = greenroom
         self._stopping = stopping
         self._session_id = session_id
+        self._direct = direct
         self._seen = greenroom.notices.last
         self._readers: list[Reader] = []
 
@@ -101,6 +113,7 @@ class _Tab:
     async def next(self) -> Sequence[Batch]:
         """What came, of one kind; nothing when the server stops, or nobody will hear more."""
         while True:
+            await self._direct.flush()
             for reader in self._readers:
                 if self._is_ready(reader):
                     if entries := await reader.next():
@@ -133,11 +146,10 @@ class _Tab:
             if not self._stopping.is_set():
                 nursery.start_soon(then_stop, self._stopping.wait)
             for reader in self._readers:
-                feed = self._greenroom.feeds.find(reader.turn_id)
-                if feed is None:
+                if self._is_ready(reader):
                     nursery.cancel_scope.cancel()
-                else:
-                    nursery.start_soon(then_stop, feed.wait_after, reader.cursor)
+                show = partial(_turn_frame, reader.turn_id)
+                nursery.start_soon(then_stop, self._direct.follow, reader, show)
 
     async def render(self, batches: Sequence[Batch]) -> bytes:
         frames = []
@@ -216,10 +228,5 @@ def _turn_frame(stream_id: str, entry: Entry) -> bytes:
     """The same as in the turn's own stream, but without the session that comes with its end there:
     the tab asks for as much of it as it shows.
     """
-    name, data = views.event_of(entry.event)
     event_id = f"{stream_id}:{entry.seq}"
-    if isinstance(entry.event, TurnDone | TurnCancelled | TurnFailed):
-        return frame(name, data, event_id)
-    if entry.frame is None:
-        entry.frame = frame(name, data, event_id)
-    return entry.frame
+    return words(stream_id, entry) or frame(*views.event_of(entry.event), event_id)

@@ -1,7 +1,7 @@
 """A numbered broadcast that many readers follow at their own pace."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -32,6 +32,7 @@ class Feed(Generic[T]):
         self.closed = False
         self._window: deque[T] = deque(maxlen=window)
         self._readers = trio.lowlevel.ParkingLot()
+        self._followers: dict[trio.Event, Callable[[Sequence[T]], bool]] = {}
 
     def __repr__(self) -> str:
         return f"<Feed {self.last} entries{', closed' if self.closed else ''}>"
@@ -55,12 +56,18 @@ class Feed(Generic[T]):
         self.last += len(entries)
         if entries:
             self._readers.unpark_all()
+            for left, take in list(self._followers.items()):
+                if not take(entries):
+                    left.set()
+                    del self._followers[left]
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """There will be no more entries. Closing twice is harmless."""
         self.closed = True
         self._readers.unpark_all()
+        for left in self._followers:
+            left.set()
 
     def after(self, cursor: int) -> Sequence[T]:
         """All entries in memory behind `cursor`, perhaps none. Raises `Gap`."""
@@ -73,3 +80,16 @@ class Feed(Generic[T]):
         await trio.lowlevel.checkpoint()
         while self.last <= cursor and not self.closed:
             await self._readers.park()
+
+    async def follow(self, take: Callable[[Sequence[T]], bool]) -> None:
+        """Have what is published from now on handed to `take`, there and then: no task is woken
+        for it. Return when `take` has said False, or the feed is closed. `take` must not raise.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        left = trio.Event()
+        self._followers[left] = take
+        try:
+            if not self.closed:
+                await left.wait()
+        finally:
+            self._followers.pop(left, None)

@@ -164,6 +164,9 @@ class TurnFeed:
     async def wait_after(self, cursor: int) -> None:
         await self._feed.wait_after(cursor)
 
+    async def follow(self, take: Callable[[Sequence[Entry]], bool]) -> None:
+        await self._feed.follow(take)
+
 
 class Reader:
     """One reader's place in a feed. A slow one costs nobody anything: what is no longer in memory
@@ -175,6 +178,14 @@ class Reader:
         self.cursor = cursor
         self._feeds = feeds
         self._feed = feed
+
+    async def follow(self, take: Callable[[Sequence[Entry]], bool]) -> None:
+        """While nothing is left to read, have new entries handed to `take` as they are shown: no
+        task is woken for them. Return when there is something for `next`: `take` said False, and
+        has moved `cursor` over what it took; or the feed has ended.
+        """
+        if self._feed is not None and self._feed.last == self.cursor:
+            await self._feed.follow(take)
 
     async def next(self) -> Sequence[Entry]:
         """The next entries that are ready, all of them; none when the feed has ended.

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from actors.session.notices import Notice, Notices
+from app.direct import Direct
 from app.side_streams import _Listener
 from app.tab import _Tab
 
@@ -19,7 +20,7 @@ def house():
 
 LISTENERS = {
     "a side stream": lambda greenroom: _Listener(greenroom, trio.Event()),
-    "a tab": lambda greenroom: _Tab(greenroom, trio.Event(), None),
+    "a tab": lambda greenroom: _Tab(greenroom, trio.Event(), None, Direct({})),
 }
 
 

@@ -4,10 +4,12 @@ import errno
 import socket
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import count, islice
 
 import h2.config
 import h2.connection
 import h2.events
+import h11
 import pytest
 import trio
 from hypercorn.config import Config as HypercornConfig
@@ -17,6 +19,7 @@ from quart_trio import QuartTrio
 from trio.testing import wait_all_tasks_blocked
 
 from app import server
+from app.direct import EXTENSION
 from app.writes import WRITE_TIMEOUT
 
 BLOCK = b"x" * 65536
@@ -40,6 +43,7 @@ class House:
         self.app.route("/endless")(self.endless)
         self.app.route("/flood")(self.flood)
         self.app.route("/watch")(self.watch)
+        self.app.route("/pushed")(self.pushed)
         self.app.route("/nothing")(self.nothing)
         self.app.route("/fails")(self.fails)
 
@@ -90,6 +94,26 @@ class House:
                 await trio.sleep_forever()
             finally:
                 self.release.set()
+
+        return parts()
+
+    async def pushed(self):
+        """Numbers, written past the messages of the app until the client has no room for more."""
+        push = request.scope["extensions"][EXTENSION]
+        numbers = (b"%09d\n" % n for n in count())
+
+        def block():
+            return b"".join(islice(numbers, 1000))
+
+        async def parts():
+            yield block()
+            while push.push(block()):
+                pass
+            assert not push.push(block())
+            self.reached.set()
+            await push.flush()
+            yield block()
+            push.push(block())
 
         return parts()
 
@@ -330,6 +354,27 @@ async def test_a_slow_reader_of_a_large_answer_gets_all_of_it(house, mock_clock)
             await wait_all_tasks_blocked()
             mock_clock.jump(WRITE_TIMEOUT - 1)
             await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_what_is_pushed_comes_between_the_parts_of_an_answer(house, version):
+    if house.stock:
+        pytest.skip("it cannot do it")
+    async with serving(house) as address, connected(address, receive_buffer=4096) as client:
+        request = f"GET /pushed HTTP/{version}\r\nHost: h\r\nConnection: close\r\n\r\n"
+        await client.send_all(request.encode())
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method="GET", target="/pushed", headers=[("Host", "h")]))
+        parser.send(h11.EndOfMessage())
+        body = b""
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                parser.receive_data(await client.receive_some(65536))
+            elif isinstance(event, h11.Data):
+                body += event.data
+    assert [int(line) for line in body.splitlines()] == list(range(len(body) // 10))
 
 
 async def test_stock_hypercorn_still_waits_for_ever_for_a_stalled_reader(house, mock_clock):

@@ -63,3 +63,45 @@ async def test_a_feed_may_go_on_from_a_number():
     assert (feed.first, feed.last) == (8, 8)
     with pytest.raises(Gap):
         feed.after(3)
+
+
+async def test_a_follower_is_handed_what_comes_until_it_has_had_enough(nursery):
+    feed, taken = Feed(), []
+    feed.publish([1])
+
+    def take(entries):
+        taken.append(list(entries))
+        return len(taken) < 2
+
+    nursery.start_soon(feed.follow, take)
+    await wait_all_tasks_blocked()
+    feed.publish([2, 3])
+    assert taken == [[2, 3]]  # there and then
+    feed.publish([4])
+    feed.publish([5])
+    assert taken == [[2, 3], [4]]
+
+
+async def test_a_follower_that_leaves_is_handed_nothing_more():
+    feed, taken = Feed(), []
+
+    def take(entries):
+        taken.append(entries)
+        return True
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed.follow, take)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+    feed.publish([1])
+    assert taken == []
+
+
+async def test_followers_are_let_go_when_the_feed_is_closed():
+    feed = Feed()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.follow, lambda _: True)
+        await wait_all_tasks_blocked()
+        feed.close()
+    await feed.follow(lambda _: True)

@@ -1,0 +1,61 @@
+"""The short way to a reader that is not behind: what is shown is written to its connection there
+and then, and no task is woken for it. A thousand readers of one turn are a thousand such writes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from actors.session.entries import Entry
+from actors.session.feeds import Reader
+
+__all__ = ["EXTENSION", "Direct"]
+
+EXTENSION = "greenroom.push"
+"""Where a server that can do it puts the answer's `Push` into the request's ASGI extensions."""
+
+
+class Push(Protocol):
+    """More of the body of an answer, between two messages of its app."""
+
+    def push(self, data: bytes) -> bool:
+        """Write as much as there is room for. False: the rest is kept for `flush`."""
+
+    async def flush(self) -> None:
+        """Wait until the client has taken what was kept. Shielded: half of it is no use."""
+
+
+class Direct:
+    """Of one answer. On a server that cannot do it nothing is taken, and tasks do it all."""
+
+    def __init__(self, scope: Any) -> None:
+        self.pushed = 0
+        self._behind = False
+        self._push: Push | None = scope.get("extensions", {}).get(EXTENSION)
+
+    async def follow(self, reader: Reader, render: Callable[[Entry], bytes | None]) -> None:
+        """Show what comes, until there is something for `reader.next` (what `render` gives no bytes
+        for, or the end) or for `flush`: the client takes it too slowly. Several readers may be
+        followed at once, but not beside `flush`.
+        """
+
+        def take(entries: Sequence[Entry]) -> bool:
+            if self._push is None:
+                return False
+            frames = []
+            for entry in entries:
+                if (frame := render(entry)) is None:
+                    return False
+                frames.append(frame)
+            self.pushed += 1
+            reader.cursor = entries[-1].seq
+            self._behind = not self._push.push(b"".join(frames))
+            return not self._behind
+
+        if not self._behind:
+            await reader.follow(take)
+
+    async def flush(self) -> None:
+        """Wait until the client has taken what was shown."""
+        if self._push is not None and self._behind:
+            await self._push.flush()
+            self._behind = False
