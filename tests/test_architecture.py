@@ -55,6 +55,7 @@ PURE = (
     "actors.projects.messages",
     "actors.search.messages",
     "actors.search.text",
+    "actors.session.amendments",
     "actors.session.answer",
     "actors.session.context",
     "actors.session.copies",

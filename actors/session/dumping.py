@@ -1,61 +1,74 @@
-"""A record's bytes, again and again, while it grows: what was encoded once is not encoded again."""
+"""A record's file: the whole of it while it is short, and then what each save adds."""
 
-from collections.abc import Sequence
-from operator import is_
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from .amendments import LISTS, Extent, amendment
 from .record import Record, Row, fields_of
 
-__all__ = ["Dumper", "dump"]
+__all__ = ["Manuscript", "dump", "dumped"]
 
-PART = 64  # rows that are encoded together
-LISTS = ("messages", "tool_calls", "context_messages")
+AMENDED_FROM = 16 * 1024  # bytes: what is shorter is written whole, and anybody's JSON
+PART = 512  # rows that are encoded together
 
 
-class Dumper:
-    """Of one session. Rows are never changed, only replaced: so a part whose rows are the same
-    objects has the same bytes.
-    """
+class Manuscript:
+    """What the file of one session holds, and so what has to be written."""
 
-    def __init__(self, part: int = PART) -> None:
-        self._part = part
-        self._parts: dict[str, list[tuple[Sequence[Row], bytes]]] = {name: [] for name in LISTS}
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+        self._extent: Extent | None = None  # None: nobody knows what it holds
 
-    def dump(self, record: Record) -> bytes:
-        """The file's bytes: UTF-8 JSON, indented by 2, metadata first. Ours alone is left out where
-        it says nothing.
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return 0 if self._extent is None else self._extent.whole
+
+    def amended_by(self, line: bytes) -> Extent:
+        """Its extent with one more."""
+        assert self._extent is not None
+        return Extent(self._extent.record, self._extent.whole + len(line))
+
+    def amendment(self, record: Record) -> bytes | None:
+        """What makes the file say this; None if the whole is to be written. That happens again
+        when the amendments have become as long as the record, so it costs no more than they do.
         """
-        fields = fields_of(record)
-        lists = {name: rows for name, rows in fields.items() if name in self._parts and rows}
-        data = _indented(fields | dict.fromkeys(lists))
-        pieces = []
-        for name, rows in lists.items():
-            # A line break in a text is written as two letters: this one is the field's.
-            before, key, data = data.partition(b'\n  "%s": ' % name.encode())
-            pieces += [before, key, b"[\n", b",\n".join(self._encoded(name, rows)), b"\n  ]"]
-            data = data.removeprefix(b"null")
-        return b"".join((*pieces, data))
+        extent = self._extent
+        if extent is None or extent.record < AMENDED_FROM or extent.whole > 2 * extent.record:
+            return None
+        return amendment(self._fields, fields_of(record))
 
-    def _encoded(self, name: str, rows: Sequence[Row]) -> list[bytes]:
-        parts = self._parts[name]
-        del parts[-(-len(rows) // self._part) :]
-        for number, start in enumerate(range(0, len(rows), self._part)):
-            part = rows[start : start + self._part]
-            if number < len(parts) and _same(parts[number][0], part):
-                continue
-            parts[number : number + 1] = [(part, _rows(part))]
-        return [data for _, data in parts]
+    def has(self, record: Record, extent: Extent | None) -> None:
+        """The file says this. None: it is not for amendments."""
+        self._fields, self._extent = fields_of(record), extent
+
+    def forget(self) -> None:
+        """It may hold anything."""
+        self._fields, self._extent = {}, None
 
 
 def dump(record: Record) -> bytes:
-    """Once, as `Dumper.dump`."""
-    return Dumper().dump(record)
+    """The file's bytes: UTF-8 JSON, indented by 2, metadata first. Ours alone is left out where it
+    says nothing.
+    """
+    return b"".join(dumped(record))
 
 
-def _same(one: Sequence[Row], other: Sequence[Row]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
+def dumped(record: Record) -> Iterator[bytes]:
+    """The same in pieces, of which none takes long to make; one, if the record is short."""
+    fields = fields_of(record)
+    lists = {name: rows for name in LISTS if len(rows := fields[name]) > PART}
+    data = _indented(fields | dict.fromkeys(lists)) + b"\n"
+    for name, rows in lists.items():
+        # A line break in a text is written as two letters: this one is the field's.
+        before, key, data = data.partition(b'\n  "%s": ' % name.encode())
+        yield before + key + b"[\n"
+        for start in range(0, len(rows), PART):
+            yield (b",\n" if start else b"") + _rows(rows[start : start + PART])
+        data = b"\n  ]" + data.removeprefix(b"null")
+    yield data
 
 
 def _rows(rows: Sequence[Row]) -> bytes:

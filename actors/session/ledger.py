@@ -10,7 +10,8 @@ from actors import Context, Message
 from actors.index.messages import STAMP, RowChanged, RowRemoved
 from actors.stores import RecordNotFound, StoreError, StoreFull
 
-from .dumping import Dumper, dump
+from .amendments import Extent, common, extent_of
+from .dumping import Manuscript, dump, dumped
 from .events import (
     Changed,
     Checkpointed,
@@ -36,7 +37,7 @@ from .messages import (
 )
 from .notices import Notice
 from .operations import with_operation
-from .record import Compression, Record, RecordDamaged, alias_of, load, summary
+from .record import Compression, Record, RecordDamaged, Row, alias_of, load, summary, user_messages
 from .refusals import SessionNotFound, StorageFailed
 from .shared import Shared
 from .state import decide, evolve
@@ -76,7 +77,8 @@ class Ledger:
         self.context: Context  # from the actor's start on
         self._shared = shared
         self._reminded = False
-        self._dumper = Dumper()
+        self._manuscript = Manuscript()
+        self._counted: tuple[tuple[Row, ...], int] = ((), 0)  # user messages among these rows
 
     @property
     def present(self) -> Record:
@@ -115,7 +117,7 @@ class Ledger:
         stories = self._shared.feeds.stories
         line = stories.event(self.key, type(event).__name__)
         try:
-            stamp = await self._shared.store.save(self.key, self._dumper.dump(record))
+            stamp = await self._write(record)
         except StoreError as error:
             self._doubt()
             raise storage_failed(error) from error
@@ -123,15 +125,44 @@ class Ledger:
         stories.reached(self.key, line, "durable")
         if isinstance(event, Checkpointed):
             return
-        await self._index.send(RowChanged({**summary(record), STAMP: stamp}))
+        await self._index.send(RowChanged({**self._summary(record), STAMP: stamp}))
         if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
             self.tell(REASONS.get(type(self.message), "session_updated"))
         stories.reached(self.key, line, "shown")
+
+    def _summary(self, record: Record) -> Row:
+        """What was counted once is not counted again."""
+        rows, said = self._counted
+        kept = common(rows, record.messages)
+        said += user_messages(record.messages[kept:]) - user_messages(rows[kept:])
+        self._counted = (record.messages, said)
+        return summary(record, said)
+
+    async def _write(self, record: Record) -> str:
+        """Have the disk say this, and give its stamp. Raises `StoreError`."""
+        line = self._manuscript.amendment(record)
+        if line is None:
+            return await self._write_whole(self.key, record)
+        stamp = await self._shared.store.append(self.key, line, self._manuscript.size)
+        self._manuscript.has(record, self._manuscript.amended_by(line))
+        return stamp
+
+    async def _write_whole(self, key: str, record: Record) -> str:
+        pieces: list[bytes] = []
+        for piece in dumped(record):
+            if pieces:
+                await trio.lowlevel.checkpoint()  # nobody waits for all of a long one
+            pieces.append(piece)
+        data = b"".join(pieces)
+        stamp = await self._shared.store.save(key, data)
+        self._manuscript.has(record, Extent(len(data), len(data)))
+        return stamp
 
     def _doubt(self) -> None:
         """A write has failed, and the disk may hold what was refused: see `RecordStore`. Have it
         say again what memory says; until then this actor stays.
         """
+        self._manuscript.forget()
         self.unsaved = True
         self.remind()
 
@@ -182,11 +213,14 @@ class Ledger:
     async def load(self) -> Record | None:
         """What is on disk; None if there is nothing. Raises `RecordDamaged` or `StorageFailed`."""
         try:
-            return load(self.key, await self._shared.store.load(self.key))
+            data = await self._shared.store.load(self.key)
+            record = load(self.key, data)
         except RecordNotFound:
             return None
         except StoreError as error:
             raise storage_failed(error) from error
+        self._manuscript.has(record, extent_of(data))
+        return record
 
     async def leads_nowhere(self, continuation: str) -> bool:
         """This id was left, and what it leads to may have been deleted; then so is this."""
@@ -215,7 +249,7 @@ class Ledger:
         assert changed is not None
         alias = alias_of(record, changed.session_id)
         try:
-            stamp = await store.save(changed.session_id, self._dumper.dump(changed))
+            stamp = await self._write_whole(changed.session_id, changed)
             left = await store.save(old, dump(alias))
         except StoreError as error:
             self._doubt()
@@ -223,7 +257,7 @@ class Ledger:
         self.context.rotate(changed.session_id)
         self._shared.feeds.stories.moved(old, changed.session_id)
         self.record, self.key = changed, changed.session_id
-        await self._index.send(RowChanged({**summary(changed), STAMP: stamp}))
+        await self._index.send(RowChanged({**self._summary(changed), STAMP: stamp}))
         await self._index.send(RowChanged({**summary(alias), STAMP: left}))
         self.tell("session_compressed", of=old)
 
@@ -261,6 +295,7 @@ class Ledger:
             self._doubt()
             raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
+        self._manuscript.forget()
         self.tell("session_delete")
         with suppress(StoreError, RecordDamaged):
             left = None if before is None else before.continues_session_id

@@ -1,11 +1,14 @@
-"""The session record: what is on disk as `<session_id>.json`."""
+"""The session record: what is on disk as `<session_id>.json`; see `dumping` and `amendments`."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from actors import Rejected
+
+from .amendments import amended
 
 __all__ = [
     "Compression",
@@ -18,6 +21,7 @@ __all__ = [
     "load",
     "summary",
     "time_of",
+    "user_messages",
 ]
 
 Row = dict[str, Any]
@@ -148,7 +152,7 @@ def load(session_id: str, data: bytes) -> Record:
     whatever the file says.
     """
     try:
-        raw = msgspec.json.decode(data)
+        raw = amended(data)
         if not isinstance(raw, dict):
             raise msgspec.ValidationError("Expected `object`, got something else")
         known: dict[str, Any] = {}
@@ -227,13 +231,19 @@ _SUMMARY_EXTRA = (
 )
 
 
-def summary(record: Record) -> Row:
-    """The session's row in the list: all but its content."""
+def user_messages(rows: Iterable[Row]) -> int:
+    return sum(row.get("role") == "user" for row in rows)
+
+
+def summary(record: Record, said: int | None = None) -> Row:
+    """The session's row in the list: all but its content. `said` is how many messages are of the
+    user, if that is known.
+    """
     row: Row = {name: getattr(record, name) for name in _SUMMARY}
     row |= {name: record.extra[name] for name in _SUMMARY_EXTRA if name in record.extra}
     pending = record.pending_user_message is not None
     row["message_count"] = max(len(record.messages), 1 if pending else 0)
-    row["user_message_count"] = sum(message.get("role") == "user" for message in record.messages)
+    row["user_message_count"] = user_messages(record.messages) if said is None else said
     row["last_message_at"] = _last_message_at(record)
     row["has_pending_user_message"] = pending
     row["waiting_count"] = len(record.waiting)

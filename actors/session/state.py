@@ -6,8 +6,9 @@
 `record` is None where there is no session.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -321,12 +322,18 @@ def _pending_row(record: Record, event: TurnEnded) -> Row | None:
     text, turn_id = record.pending_user_message, record.active_stream_id
     if text is None:
         return None
-    if turn_id is not None and any(is_of_turn(row, turn_id) for row in record.messages):
+    if turn_id is not None and _last_turn_is(record.messages, turn_id):
         return None
     if record.messages and _written_at_once(record.messages[-1], record):
         return None
     at = record.pending_started_at or event.at or record.updated_at
     return user_row(text, record.pending_attachments, at, turn_id, recovered=event.recovered)
+
+
+def _last_turn_is(rows: Sequence[Row], turn_id: str) -> bool:
+    """Turns stand in a transcript in the order in which they were."""
+    marked = (row for row in reversed(rows) if "_active_turn_token" in row)
+    return any(is_of_turn(row, turn_id) for row in islice(marked, 1))
 
 
 def _written_at_once(row: Row, record: Record) -> bool:

@@ -43,6 +43,14 @@ class _Save:
     info: FileInfo | None = None  # the writer says
 
 
+@dataclass(slots=True)
+class _Append:
+    target: Path
+    data: bytes
+    size: int  # of the file before
+    info: FileInfo | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Delete:
     target: Path
@@ -54,12 +62,16 @@ class _Rename:
     target: Path
 
 
+_Job = _Save | _Append | _Delete | _Rename
+
+
 class RecordStore:
     """Each record is `<directory>/<name>.json`. A name is checked before it becomes a path.
 
     At every instant, and after a crash at any, a record is the old one or the new one. When a
     change returns, it is durable. When it raises, the record is the old one, unless nothing but
-    the last step failed, the flush of the directory: then it may be the new one.
+    the last step failed, the flush of the directory: then it may be the new one. What is appended
+    is another matter: after a crash, or a failure, any part of it may be there.
     """
 
     def __init__(self, directory: Path, disk: Disk) -> None:
@@ -67,7 +79,7 @@ class RecordStore:
         self._disk = disk
         self._numbers = count()
         self._waiting: dict[str, float] = {}  # names of records that are being written, since when
-        self._writer: Writer[_Save | _Delete | _Rename]
+        self._writer: Writer[_Job]
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
@@ -94,7 +106,13 @@ class RecordStore:
         """Saves that wait together share one flush of the directory. Gives this version's stamp."""
         target = self._path(name)
         temporary = target.with_name(f"{target.name}.tmp.{os.getpid()}.{next(self._numbers)}")
-        job = _Save(temporary, target, data)
+        return await self._write(name, _Save(temporary, target, data))
+
+    async def append(self, name: str, data: bytes, size: int) -> str:
+        """Add to a record whose file has this size. Gives this version's stamp."""
+        return await self._write(name, _Append(self._path(name), data, size))
+
+    async def _write(self, name: str, job: _Save | _Append) -> str:
         self._waiting[name] = trio.current_time()
         try:
             await self._writer.do(job)
@@ -143,29 +161,36 @@ class RecordStore:
 
     # -- in the writer's thread -------------------------------------------------------------
 
-    def _commit(self, jobs: Sequence[_Save | _Delete | _Rename]) -> Sequence[BaseException | None]:
+    def _commit(self, jobs: Sequence[_Job]) -> Sequence[BaseException | None]:
         outcomes: list[BaseException | None] = [self._attempt(job) for job in jobs]
+        if all(isinstance(job, _Append) for job in jobs):
+            return outcomes  # names are as they were
         try:
             self._disk.flush_directory(self._directory)
         except OSError as error:
             return [outcome or error for outcome in outcomes]
         return outcomes
 
-    def _attempt(self, job: _Save | _Delete | _Rename) -> BaseException | None:
+    def _attempt(self, job: _Job) -> BaseException | None:
         try:
             match job:
                 case _Save(temporary, target, data):
                     job.info = self._disk.create(temporary, data)
                     self._disk.flush(temporary)
                     self._disk.replace(temporary, target)
+                case _Append(target, data):
+                    job.info = self._disk.append(target, data)
+                    self._disk.flush(target)
                 case _Delete(target):
                     self._disk.remove(target)
                 case _Rename(source, target):
                     self._disk.replace(source, target)
         except OSError as error:
-            if isinstance(job, _Save):
-                with suppress(OSError):
+            with suppress(OSError):
+                if isinstance(job, _Save):
                     self._disk.remove(job.temporary)
+                elif isinstance(job, _Append):
+                    self._disk.truncate(job.target, job.size)
             return error
         return None
 

@@ -96,9 +96,10 @@ class MemoryDisk:
         file.inode = file.mtime_ns
         return file.info(path.name)
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, data: bytes) -> FileInfo:
         file = self._names.setdefault(path, File())
         self._write(file, file.content + data)
+        return file.info(path.name)
 
     def truncate(self, path: Path, size: int) -> None:
         file = self._find(path)

@@ -59,9 +59,9 @@ class FaultyDisk:
         self._pass("create", lambda: self.disk.create(path, data[: len(data) // 2]))
         return self.disk.create(path, data)
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, data: bytes) -> FileInfo:
         self._pass("append", lambda: self.disk.append(path, data[: len(data) // 2]))
-        self.disk.append(path, data)
+        return self.disk.append(path, data)
 
     def truncate(self, path: Path, size: int) -> None:
         self._pass("truncate")

@@ -27,6 +27,7 @@ import httpx
 import msgspec
 import trio
 
+from actors.session.amendments import amended
 from tests.app.client import Client
 
 from .crash_clients import Crowd, ServerGone
@@ -76,13 +77,13 @@ class Files:
         self._parsed: dict[str, Any] = {}
 
     def parsed(self, name: str) -> Any:
-        """Raises `msgspec.DecodeError`."""
+        """Raises `msgspec.MsgspecError`."""
         if name not in self._parsed:
             before = self._before
             if before is not None and before.data.get(name) == self.data[name]:
                 self._parsed[name] = before.parsed(name)
             else:
-                self._parsed[name] = msgspec.json.decode(self.data[name])
+                self._parsed[name] = amended(self.data[name])
         return self._parsed[name]
 
     def forget(self) -> None:
@@ -253,7 +254,7 @@ class House:
         for name in list(files.data):
             try:
                 files.parsed(name)
-            except msgspec.DecodeError as error:
+            except msgspec.MsgspecError as error:
                 told.wrong(f"{name}.json cannot be read: {error}: {files.data.pop(name)[:200]!r}")
         self.kills["writes cut off"] += len(files.temporary)
         self._waited = {}

@@ -39,9 +39,10 @@ class PowerCutDisk(MemoryDisk):
         self._let_through()
         return info
 
-    def append(self, path: Path, data: bytes) -> None:
-        super().append(path, data)
+    def append(self, path: Path, data: bytes) -> FileInfo:
+        info = super().append(path, data)
         self._let_through()
+        return info
 
     def truncate(self, path: Path, size: int) -> None:
         super().truncate(path, size)

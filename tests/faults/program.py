@@ -97,6 +97,11 @@ class Program:
     keep: bool = True
     context_tokens: int | None = None  # so few that turns begin with a summary
 
+    @property
+    def amended(self) -> bool:
+        """Short records are amended like long ones."""
+        return self.seed & 2 == 0
+
     def __str__(self) -> str:
         lines = [f"schedule {self.seed}, latency {self.latency}, {self.fault or 'no fault'}"]
         for number, tabs in enumerate(self.lives):

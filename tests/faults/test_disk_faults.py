@@ -15,6 +15,7 @@ from actors.projects.messages import ProjectsUnavailable
 from actors.session.refusals import StorageFailed
 from actors.stores import MemoryDisk, StoreError, StoreFull
 from actors.testing.faulty_disk import FaultyDisk
+from tests.faults.amending import amending
 from tests.faults.room import (
     DATA_DIR,
     PUT_AWAY,
@@ -50,9 +51,11 @@ class Chapter:
     restarted: list[View] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")
-def chapters():
-    return trio.run(told_without_a_fault, clock=MockClock(autojump_threshold=0))
+@pytest.fixture(scope="module", params=["whole", "amended"])
+def chapters(request):
+    """Records are written whole, or amended."""
+    with amending(request.param == "amended"):
+        yield trio.run(told_without_a_fault, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.fixture(params=CHAPTERS)

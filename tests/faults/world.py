@@ -39,6 +39,7 @@ from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.schedule import seeded_schedule
 
 from . import model
+from .amending import amending
 from .checker import Checker, TooManyStates, Violation
 from .model import Prompt
 from .program import MOST_ACTS, PAUSES, Crash, Program, Script, Step
@@ -691,7 +692,8 @@ def play(program: Program) -> Report:
     """Raises `Violation`, or whatever else went wrong, with all that happened in its notes."""
     world = World(program)
     try:
-        _play(world, program)
+        with amending(program.amended):
+            _play(world, program)
     except BaseException as error:
         cause = _cause(error)
         if isinstance(cause, TooManyStates):
