@@ -9,6 +9,7 @@ from . import (
     bench_list,
     bench_runtime,
     bench_save,
+    bench_slope,
     bench_streams,
 )
 
@@ -16,6 +17,7 @@ for benchmark in (
     bench_runtime,
     bench_journal,
     bench_save,
+    bench_slope,
     bench_list,
     bench_http,
     bench_streams,

@@ -1,6 +1,5 @@
 """What a turn costs in a session that has had ten, and in one that has had ten thousand."""
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from actors.stores.disk import RealDisk
 from .table import PAIRS, heading, row
 
 SAID = ({"role": "user", "content": "hello " * 20}, {"role": "assistant", "content": "x" * 800})
+SIZES = (10, 1_000, 10_000)
 TURNS = 40
 
 
@@ -71,13 +71,12 @@ async def costs(before: int) -> tuple[float, float]:
 
 async def main() -> None:
     heading("A turn, in a session that has had so many")
-    sizes = [int(size) for size in sys.argv[1:]] or [10, 1_000, 10_000]
-    rounds = [[await costs(size) for size in sizes] for _ in range(PAIRS)]
-    for n, size in enumerate(sizes):
+    rounds = [[await costs(size) for size in SIZES] for _ in range(PAIRS)]
+    for n, size in enumerate(SIZES):
         cpu, written = (median(values) for values in zip(*(r[n] for r in rounds), strict=True))
         ratio = median(r[n][0] / r[0][0] for r in rounds)
         more = median(r[n][1] / r[0][1] for r in rounds)
-        row(f"{size:,} turns: CPU", f"{cpu:.2f} ms", f"{sizes[0]:,} turns", f"{ratio:.2f}x", "1x")
+        row(f"{size:,} turns: CPU", f"{cpu:.2f} ms", f"{SIZES[0]:,} turns", f"{ratio:.2f}x", "1x")
         row(f"{size:,} turns: disk", f"{written:,.0f} bytes", "", f"{more:.2f}x", "1x")
 
 
