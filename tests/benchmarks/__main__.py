@@ -3,7 +3,9 @@
 import trio
 
 from . import (
+    bench_bytes,
     bench_http,
+    bench_idle,
     bench_inspector,
     bench_journal,
     bench_list,
@@ -21,6 +23,8 @@ for benchmark in (
     bench_list,
     bench_http,
     bench_streams,
+    bench_bytes,
+    bench_idle,
     bench_inspector,
 ):
     trio.run(benchmark.main)

@@ -6,19 +6,22 @@ The bare route answers the same bytes; the peer has a thread for each request (`
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import trio
+from quart_trio import QuartTrio
 
 from tests.app.process import running_server
 
 from .bench_list import fill, wait_for_list
-from .load import Load, get, importing_and_undoing, keep_asking
+from .load import HEADERS, Load, get, importing_and_undoing, keep_asking
 from .table import PAIRS, heading, row
 
 SECONDS = 1.0
@@ -91,6 +94,62 @@ async def status(directory: Path, http: str = "own") -> None:
                 )
 
 
+def quart_alone(seconds: float = SECONDS) -> Load:
+    """A route of Quart-Trio, asked without a server: what no server can do better with it."""
+    app = QuartTrio(__name__)
+
+    @app.get("/same")
+    async def same() -> bytes:
+        return b"{}"
+
+    headers = [
+        (name.lower().encode(), value.encode())
+        for name, value in (line.split(": ", 1) for line in HEADERS.splitlines())
+    ]
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": "/same",
+        "raw_path": b"/same",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+
+    async def once() -> None:
+        async def receive() -> Any:
+            if not asked:
+                asked.append(True)
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await trio.sleep_forever()
+
+        async def send(message: object) -> None: ...
+
+        asked: list[bool] = []
+        await app(scope, receive, send)
+
+    async def keep_on() -> Load:
+        done, began, cpu = 0, time.perf_counter(), time.thread_time()
+        while (took := time.perf_counter() - began) < seconds:
+            await once()
+            done += 1
+        return Load(done, took, time.thread_time() - cpu)
+
+    return trio.run(keep_on)
+
+
+async def limit(directory: Path) -> None:
+    path = "/api/chat/stream/status?stream_id=0123456789abcdef0123456789abcdef"
+    async with child("peer", str(directory / "limit")) as peer:
+        asked = partial(keep_asking, *peer, get(path), clients=16, seconds=SECONDS)
+        others = {"a thread each": (asked, "the limit")}
+        await compared("Quart-Trio alone, no server", quart_alone, others)
+
+
 async def whole_session(directory: Path) -> None:
     data = directory / "hundred"
     fill(data, 1, messages=100)
@@ -140,6 +199,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         await status(Path(directory))
         await status(Path(directory), "stock")
+        await limit(Path(directory))
         await whole_session(Path(directory))
         for sessions in (1_000, 10_000):
             await cycles(Path(directory), sessions)
