@@ -17,6 +17,7 @@ from . import (
     changes,
     chat,
     inspector,
+    openapi,
     page,
     projects,
     quiet,
@@ -69,6 +70,7 @@ def create_app(
         inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
         page.routes(page_dir, MAX_BODY),
+        openapi.routes(app),
     ):
         app.register_blueprint(blueprint)
     register_idempotency(app, answers)

@@ -1,0 +1,1 @@
+"""Those who mean us no good: clients, providers and agents."""
