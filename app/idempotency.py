@@ -105,9 +105,9 @@ async def open_answers(directory: Path) -> AsyncIterator[Answers]:
 
 def register_idempotency(app: Quart, answers: Answers) -> None:
     """For every endpoint that takes a POST. Register the endpoints before."""
-    for rule in app.url_map.iter_rules():
-        if "POST" in (rule.methods or ()):
-            app.view_functions[rule.endpoint] = _once(app.view_functions[rule.endpoint], answers)
+    # An endpoint may have several rules, and must not wait for itself.
+    for endpoint in {r.endpoint for r in app.url_map.iter_rules() if "POST" in (r.methods or ())}:
+        app.view_functions[endpoint] = _once(app.view_functions[endpoint], answers)
 
 
 def _once(view: View, answers: Answers) -> View:

@@ -108,3 +108,12 @@ async def test_a_key_that_cannot_be_one_is_refused(house, key):
         response = await house.post("/api/session/new", key)
         assert response.status_code == 400
         assert "Idempotency-Key" in response.json()["error"]
+
+
+async def test_an_endpoint_of_two_paths_does_not_wait_for_itself(house):
+    async with house.up() as client:
+        await client.new()
+        for path in ("/api/sessions/cleanup", "/api/sessions/cleanup_zero_message"):
+            with trio.fail_after(30):
+                answer = await house.post(path, f"of {path}")
+            assert answer.json()["ok"]
