@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from quart import Quart, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from actors import ActorCrashed, ActorError, ActorStopped, MailboxFull
 from actors.index.messages import IndexUnavailable, PinLimit
@@ -122,7 +122,10 @@ async def _too_large(_: Exception) -> Response:
 async def _http(error: HTTPException) -> Response:
     if error.code == 404:
         return _error(404, "not found")
-    return _error(error.code or 500, (error.name or "error").lower())
+    response = _error(error.code or 500, (error.name or "error").lower())
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
 
 
 def register_errors(app: Quart) -> None:

@@ -43,11 +43,10 @@ def routes(greenroom: Greenroom) -> Blueprint:
 
     @page.get("/api/sessions")
     async def list_sessions() -> Response:
-        part, archived = _part("limit", "offset", None), (0, 0)
+        part = _part("limit", "offset", None)
+        archived = _part("archived_limit", "archived_offset", ARCHIVED_LIMIT)
         everything = request.args.get("include_archived") == "1"
-        if everything:
-            archived = _part("archived_limit", "archived_offset", ARCHIVED_LIMIT)
-        page = await greenroom.index.ask(ListPage(part, archived))
+        page = await greenroom.index.ask(ListPage(part, archived if everything else (0, 0)))
         counts = {"archived_count": page.archived, "archived_webui_count": page.archived}
         envelope = views.list_of(page.present) | counts | {"include_archived": everything}
         if request.args.get("sidebar_source") == "cli":

@@ -113,6 +113,18 @@ async def test_the_words_and_the_status_of_each_refusal(client, method, path, bo
     assert (answer.status_code, answer.json()) == (status, {"error": error})
 
 
+async def test_a_method_that_a_path_does_not_have_is_told_of_those_it_has(client):
+    answer = await client.http.put("/api/session/draft")
+    assert (answer.status_code, answer.json()) == (405, {"error": "method not allowed"})
+    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
+
+
+async def test_a_number_that_is_none_is_refused_also_where_it_is_not_used(client):
+    for name in ("limit", "offset", "archived_limit", "archived_offset"):
+        answer = await client.http.get("/api/sessions", params={name: "x"})
+        assert answer.status_code == 400, name
+
+
 async def test_a_blank_message_is_refused_and_changes_nothing(client):
     session_id = await client.new()
     for blank in ("", " \n\t"):
