@@ -117,7 +117,7 @@ _KEY = {
     "name": HEADER,
     "in": "header",
     "description": "The same request with the same key is done once.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": "^[ -~]+$"},
 }
 
 

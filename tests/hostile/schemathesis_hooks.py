@@ -9,7 +9,14 @@ SESSIONS = os.environ["HOSTILE_SESSIONS"].split(",")
 
 
 def _named(values):
-    if isinstance(values, dict) and isinstance(values.get("session_id"), str) and values["session_id"]:
+    """And of the directories, most are there."""
+    if isinstance(values, dict) and isinstance(values.get("workspace"), str):
+        values = {**values, "workspace": "/tmp"}
+    if (
+        isinstance(values, dict)
+        and isinstance(values.get("session_id"), str)
+        and values["session_id"]
+    ):
         # The same for the same value: what fails can be run again.
         choice = random.Random(values["session_id"])
         if choice.random() < 0.9:
