@@ -6,6 +6,7 @@ from contextlib import suppress
 import trio
 
 from .agent import AgentEvent, AgentTurn, Purpose, TextDelta
+from .agent_door import answer_of
 from .record import Record, Row
 from .shared import Shared
 from .transcript import model_input
@@ -28,19 +29,22 @@ async def consult(
     agent = shared.side_agent
     assert agent is not None
     said: list[str] = []
+    characters = 0
 
     async def emit(event: AgentEvent) -> None:
+        nonlocal characters
         await trio.lowlevel.checkpoint()
-        if isinstance(event, TextDelta):
+        if isinstance(event, TextDelta) and event.text:
             said.append(event.text)
-            if sum(map(len, said)) > MOST_CHARACTERS:
+            characters += len(event.text)
+            if characters > MOST_CHARACTERS:
                 raise _Enough
 
     model = record.model or shared.default_model
     turn = AgentTurn(record.session_id, "", model_input(request), model, purpose)
     with trio.move_on_after(seconds) as scope:
         with suppress(_Enough):
-            await agent(turn, emit)
+            await answer_of(agent, turn, emit)
     if scope.cancelled_caught:
         raise TimeoutError(f"no {purpose} within {seconds:g} s")
     return "".join(said)

@@ -10,8 +10,9 @@ import trio
 from actors import Ref
 
 from .agent import AgentError, AgentEvent, AgentTurn, Usage
+from .agent_door import Emitted, answer_of
 from .answer import Answer
-from .entries import FeedEvent, Steered, TurnFailed, encode
+from .entries import FeedEvent, Steered, TurnFailed
 from .feeds import TurnFeed
 from .messages import Checkpoint, TurnOutput
 from .record import Row
@@ -31,6 +32,9 @@ LABELS = {
     "storage": "The answer could not be saved",
     "interrupted": "Response interrupted",
 }
+
+LARGE = 64 * 1024  # bytes of an event
+WORDS = 2000  # characters of what an agent says of its failure
 
 Shorten = Callable[[bool], Awaitable[Sequence[Row] | None]]
 """Make the context shorter if it is too long, or in any case (True): what the model sees then, or
@@ -96,11 +100,14 @@ class RunningTurn:
         async def tell(event: FeedEvent) -> None:
             await session.send(TurnOutput(self.turn_id, event))
 
+        emitted = Emitted()
+
         async def emit(event: AgentEvent) -> None:
-            if not isinstance(event, AgentEvent):
-                raise TypeError(f"an agent emits events, not {type(event).__name__}")
-            encode(event)  # what cannot be kept is the agent's fault, and raised in the agent
-            await tell(event)
+            checked, size = emitted.checked(event)
+            if size > LARGE:  # a mailbox counts messages: of these one at a time
+                await session.ask(TurnOutput(self.turn_id, checked))
+            else:
+                await tell(checked)
 
         async def remarks() -> Sequence[str]:
             taken = []
@@ -117,7 +124,7 @@ class RunningTurn:
             if shorter is not None:
                 turn = self._seeing(turn, shorter)
             try:
-                await agent(turn, emit)
+                await answer_of(agent, turn, emit)
             except AgentError as error:
                 # Nobody knew how much fits until the provider said so.
                 if error.type != "context_length" or not self.answer.empty or shorter is not None:
@@ -125,7 +132,7 @@ class RunningTurn:
                 shorter = await shorten(True)
                 if shorter is None:
                     raise
-                await agent(self._seeing(turn, shorter), emit)
+                await answer_of(agent, self._seeing(turn, shorter), emit)
         except Exception as error:  # noqa: BLE001 - the door: providers raise anything
             return error
         return None
@@ -161,9 +168,20 @@ def failure_of(error: Exception) -> TurnFailed:
     """How a failed agent is reported: by what it said itself, else by its exception's text."""
     said = _said(error)
     if said is None:
-        return TurnFailed("error", "The agent failed", str(error) or type(error).__name__)
-    label = LABELS.get(said.type, "The agent failed")
-    return TurnFailed(said.type, label, said.message, said.hint, said.details)
+        return TurnFailed("error", "The agent failed", _words(error) or type(error).__name__)
+    kind = _words(said.type)
+    hint, details = (None if it is None else _words(it) for it in (said.hint, said.details))
+    label = LABELS.get(kind, "The agent failed")
+    return TurnFailed(kind, label, _words(said.message), hint, details)
+
+
+def _words(said: object) -> str:
+    """Text that can be kept, whatever it is: an agent's exception is the agent's."""
+    try:
+        text = str(said)
+    except Exception:  # noqa: BLE001 - it is not even that
+        text = type(said).__name__
+    return text[:WORDS].encode(errors="replace").decode()
 
 
 def _said(error: BaseException) -> AgentError | None:

@@ -10,6 +10,10 @@ from .provider_errors import agent_error, malformed
 
 __all__ = ["Chunk", "decode_chunk", "events_of"]
 
+MOST_TOKENS = 10**9
+MOST_COST = 10**6  # US dollars
+NAME_LENGTH = 200
+
 
 class Delta(msgspec.Struct):
     content: str | None = None
@@ -18,6 +22,7 @@ class Delta(msgspec.Struct):
 
 
 class Choice(msgspec.Struct):
+    index: int | None = None
     delta: Delta | None = None
     finish_reason: str | None = None
 
@@ -52,13 +57,15 @@ def decode_chunk(data: str, secret: str | None = None) -> Chunk:
         chunk = msgspec.json.decode(data, type=Chunk)
         if chunk.error and bytes(chunk.error) != b"null":
             raise agent_error(None, msgspec.json.decode(chunk.error), secret)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise malformed(str(error)) from error
     return chunk
 
 
 def events_of(chunk: Chunk) -> Iterator[AgentEvent]:
     for choice in chunk.choices or ():
+        if choice.index:
+            continue  # one answer was asked for
         delta = choice.delta or Delta()
         thought = delta.reasoning_content or delta.reasoning
         if thought:
@@ -67,10 +74,16 @@ def events_of(chunk: Chunk) -> Iterator[AgentEvent]:
             yield TextDelta(delta.content)
     if chunk.usage is not None:
         details = chunk.usage.prompt_tokens_details or PromptDetails()
+        cost = chunk.usage.cost
         yield Usage(
-            input_tokens=chunk.usage.prompt_tokens or 0,
-            output_tokens=chunk.usage.completion_tokens or 0,
-            cache_read_tokens=details.cached_tokens or 0,
-            cost=chunk.usage.cost,
-            model=chunk.model,
+            input_tokens=_count(chunk.usage.prompt_tokens),
+            output_tokens=_count(chunk.usage.completion_tokens),
+            cache_read_tokens=_count(details.cached_tokens),
+            cost=cost if cost is not None and 0 <= cost <= MOST_COST else None,
+            model=chunk.model and chunk.model[:NAME_LENGTH],
         )
+
+
+def _count(tokens: int | None) -> int:
+    """What nobody can have counted was not said."""
+    return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else 0

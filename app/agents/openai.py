@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import msgspec
 import trio
-from httpx_sse import EventSource, SSEError, aconnect_sse
 
 from actors.session.agent import AgentError, AgentTurn, Emit
 
 from .chunks import Chunk, decode_chunk, events_of
-from .provider_errors import agent_error, cut_off, malformed, timed_out, unreachable
+from .event_stream import EVENT_BYTES, EventParser, TooLarge
+from .provider_errors import agent_error, cut_off, endless, malformed, timed_out, unreachable
 
 __all__ = ["OpenAIAgent", "open_client"]
 
@@ -21,6 +21,10 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 15.0
 READ_SECONDS = 300.0  # between two chunks: a large prompt takes its time
 ERROR_BODY = 16 * 1024
+MODELS_BODY = 4 << 20
+# What an answer may come to, in characters and in pieces, before it is taken for one without end.
+ANSWER_CHARACTERS = 4_000_000
+ANSWER_EVENTS = 1_000_000
 RETRIES = 2
 RETRIED = frozenset({429, 502, 503, 504})
 LONGEST_WAIT = 10.0
@@ -35,7 +39,9 @@ async def open_client(
     """One client for all turns: no limit but the provider's own. The key is in no other place
     than the header that carries it.
     """
-    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    headers = {"Accept-Encoding": "identity"}  # a few bytes may unpack to anything
+    if api_key is not None:
+        headers["Authorization"] = f"Bearer {api_key}"
     async with httpx.AsyncClient(
         base_url=base_url or DEFAULT_BASE_URL,
         headers=headers,
@@ -93,57 +99,69 @@ class OpenAIAgent:
     async def _first_model(self) -> str:
         """Nobody named a model: take the endpoint's first."""
         try:
-            response = await self._client.get("models")
-            models = response.raise_for_status().json()["data"]
-            return str(models[0]["id"])
-        except httpx.HTTPStatusError as error:
-            raise agent_error(error.response.status_code, error.response.text) from error
+            async with self._client.stream("GET", "models") as response:
+                said = await _read_some(response, MODELS_BODY)
+            if response.status_code != 200:
+                raise agent_error(response.status_code, _decoded(said[:ERROR_BODY]), self._secret)
+            return str(msgspec.json.decode(said)["data"][0]["id"])
         except httpx.TimeoutException as error:
             raise timed_out() from error
         except httpx.HTTPError as error:
             raise unreachable(str(error)) from error
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             hint = "Name one with --model."
             raise AgentError("model_not_found", "No model was chosen.", hint=hint) from error
 
     async def _stream(self, body: dict[str, Any], emit: Emit) -> None:
-        begun = False
+        answering = False
+        events = characters = 0
+        stream = self._client.stream("POST", "chat/completions", json=body)
         try:
-            async with aconnect_sse(self._client, "POST", "chat/completions", json=body) as source:
-                await self._check(source.response)
-                async with aclosing(self._chunks(source)) as chunks:
+            async with stream as response:
+                await self._check(response)
+                answering = True
+                async with aclosing(self._chunks(response)) as chunks:
                     async for chunk in chunks:
                         for event in events_of(chunk):
-                            begun = True
+                            events += 1
+                            characters += len(getattr(event, "text", ""))
+                            if events > ANSWER_EVENTS or characters > ANSWER_CHARACTERS:
+                                raise endless(f"more than {ANSWER_CHARACTERS:,} characters")
                             await emit(event)
         except httpx.ConnectError as error:
             raise _TryAgain(unreachable(str(error))) from error
         except httpx.TimeoutException as error:
             raise timed_out() from error
         except httpx.TransportError as error:
-            raise cut_off() if begun else unreachable(str(error)) from error
-        except SSEError as error:
-            raise malformed("not an event stream") from error
+            raise cut_off() if answering else unreachable(str(error)) from error
+        except TooLarge as error:
+            raise endless(f"an event of more than {EVENT_BYTES >> 20} MB") from error
 
-    async def _chunks(self, source: EventSource) -> AsyncGenerator[Chunk, None]:
+    async def _chunks(self, response: httpx.Response) -> AsyncGenerator[Chunk, None]:
         """All chunks up to the last one. An end without a finish is a cut."""
         finished = False
-        async with aclosing(source.aiter_sse()) as events:
-            async for event in events:
-                if event.data == "[DONE]":
-                    return
-                if event.data:
-                    chunk = decode_chunk(event.data, self._secret)
-                    finished = finished or chunk.finished
-                    yield chunk
+        parser = EventParser()
+        async with aclosing(response.aiter_bytes()) as parts:  # type: ignore[type-var]
+            async for part in parts:
+                for data in parser.feed(part):
+                    if data == "[DONE]":
+                        return
+                    if data:
+                        chunk = decode_chunk(data, self._secret)
+                        finished = finished or chunk.finished
+                        yield chunk
         if not finished:
             raise cut_off()
 
     async def _check(self, response: httpx.Response) -> None:
         """Raise what an answer that is an error means."""
         if response.status_code == 200:
+            if "text/event-stream" not in response.headers.get("Content-Type", ""):
+                raise malformed("not an event stream")
+            if _is_packed(response):
+                raise malformed("compressed, though it was asked not to")
             return
-        said = await _read_some(response)
+        said = await _read_some(response, ERROR_BODY)
         if response.status_code == 400 and self._with_usage and b"stream_options" in said:
             self._with_usage = False
             raise _TryAgain(malformed("no usage"), at_once=True)
@@ -170,20 +188,27 @@ class _TryAgain(Exception):
         self.at_once = at_once
 
 
-async def _read_some(response: httpx.Response) -> bytes:
-    said = b""
+async def _read_some(response: httpx.Response, most: int) -> bytes:
+    said = bytearray()
+    if _is_packed(response):
+        return b""
     async with aclosing(response.aiter_bytes()) as parts:  # type: ignore[type-var]
         async for part in parts:
             said += part
-            if len(said) >= ERROR_BODY:
+            if len(said) >= most:
                 break
-    return said[:ERROR_BODY]
+    return bytes(said[:most])
+
+
+def _is_packed(response: httpx.Response) -> bool:
+    """It was asked not to, and unpacking it might give anything."""
+    return bool(response.headers.get("Content-Encoding", "identity") != "identity")
 
 
 def _decoded(said: bytes) -> object:
     try:
         return msgspec.json.decode(said)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return said.decode(errors="replace")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from actors.session.agent import AgentError
 
-__all__ = ["agent_error", "cut_off", "malformed", "timed_out", "unreachable"]
+__all__ = ["agent_error", "cut_off", "endless", "malformed", "timed_out", "unreachable"]
 
 DETAILS = 500
 
@@ -105,6 +105,10 @@ def cut_off() -> AgentError:
 
 def timed_out() -> AgentError:
     return _error("timeout", _MESSAGES["timeout"])
+
+
+def endless(what: str) -> AgentError:
+    return _error("error", f"The provider sent too much, {what}, and was stopped.")
 
 
 def malformed(what: str) -> AgentError:

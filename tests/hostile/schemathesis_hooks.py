@@ -1,4 +1,4 @@
-"""Loaded by schemathesis: most of the session ids that it makes up are of sessions that there are."""
+"""Loaded by schemathesis: of the session ids that it makes up, most are of some that there are."""
 
 import os
 import random
