@@ -35,7 +35,9 @@ class Emitted:
         size = len(encoded)
         self._left -= size
         if self._left < 0:
-            raise AgentError("error", "The answer had no end: it was stopped.")
+            raise AgentError(
+                "error", "The answer was too long, as if without end, and was stopped."
+            )
         if type(event) in _TEXTS:
             if type(event.text) is not str:  # type: ignore[union-attr]
                 raise TypeError(f"{type(event).__name__} is made of text")

@@ -234,7 +234,7 @@ async def test_an_answer_without_end_is_stopped_and_kept(autojump_clock, hostile
             await emit(TextDelta("x"))
 
     last = await hostile(act, shown="x" * (10_000 // len('["text","x"]')))
-    assert last.message == "The answer had no end: it was stopped."
+    assert "without end" in last.message
 
 
 async def test_one_that_goes_on_after_its_answer_is_not_heard(autojump_clock, hostile):
