@@ -142,7 +142,7 @@ class ProjectBody(msgspec.Struct):
 
 def decode_body(body: bytes, shape: type[B]) -> B:
     """The JSON object in a body; an empty body is an empty object. Raises `BadRequest`."""
-    if not body.strip():
+    if not body.strip(b" \t\r\n"):
         return shape()
     try:
         return msgspec.json.decode(body, type=shape)

@@ -102,8 +102,8 @@ def routes(greenroom: Greenroom) -> Blueprint:
     @page.route("/api/chat/cancel", methods=["GET", "POST"])
     async def cancel() -> Response:
         stream_id = request.args.get("stream_id")
-        if not stream_id and request.method == "POST":
-            stream_id = (await read_body(bodies.StreamBody)).stream_id
+        if request.method == "POST":
+            stream_id = (await read_body(bodies.StreamBody)).stream_id or stream_id
         if not stream_id:
             raise BadRequest("stream_id required")
         feed = greenroom.feeds.find(stream_id)

@@ -51,7 +51,7 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     TurnRunning: (409, "session already has an active stream"),
     SessionBusy: (409, None),
     ReadOnly: (403, None),
-    NothingToRemove: (200, None),
+    NothingToRemove: (409, "There is nothing that could be answered again"),
     SessionExists: (409, "There is a session of this id already"),
     MessageNotWaiting: (404, "This message is not waiting any more"),
     NotCompressible: (400, None),

@@ -6,7 +6,7 @@ from contextlib import ExitStack, aclosing
 from typing import Any
 
 import trio
-from quart import Blueprint, Response, request, send_from_directory
+from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
 from actors.session.refusals import SessionNotFound
@@ -14,7 +14,7 @@ from actors.session.stories import Fact, Story
 
 from .bodies import BadRequest
 from .http_errors import json_response
-from .page import ASK, OUR_PAGE, POLICY
+from .page import ASK, OUR_PAGE, POLICY, file_of
 from .sse import event_stream, frame, kept_alive
 from .vitals import past_of, snapshot, standing_of
 
@@ -66,7 +66,7 @@ def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
 
 async def _file(name: str) -> Response:
     """Of our own page, whichever is served beside it."""
-    response = await send_from_directory(OUR_PAGE, name)
+    response = await file_of(OUR_PAGE, name)
     response.headers["Cache-Control"] = ASK
     response.headers["Content-Security-Policy"] = POLICY
     return response

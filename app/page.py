@@ -7,7 +7,7 @@ from quart import Blueprint, Response, abort, request, send_from_directory
 
 from . import __version__
 
-__all__ = ["ASK", "OUR_PAGE", "POLICY", "routes"]
+__all__ = ["ASK", "OUR_PAGE", "POLICY", "file_of", "routes"]
 
 OUR_PAGE = Path(__file__).parent / "static"
 
@@ -23,6 +23,14 @@ POLICY = "; ".join(
     )
 )
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+
+async def file_of(directory: Path, name: str) -> Response:
+    """404 also for what cannot be the name of a file."""
+    try:
+        return await send_from_directory(directory, name)
+    except (OSError, ValueError):
+        abort(404)
 
 
 def routes(directory: Path, max_body: int) -> Blueprint:
@@ -67,7 +75,7 @@ def routes(directory: Path, max_body: int) -> Blueprint:
     @page.get("/static/<path:name>")
     @page.get("/session/static/<path:name>")
     async def static(name: str) -> Response:
-        response = await send_from_directory(directory, name)
+        response = await file_of(directory, name)
         # Our modules name each other without a version, and must all be of the same one.
         kept = FOR_EVER if "v" in request.args else A_WHILE
         response.headers["Cache-Control"] = ASK if ours else kept
@@ -76,6 +84,6 @@ def routes(directory: Path, max_body: int) -> Blueprint:
     @page.get("/<any('manifest.json', 'manifest.webmanifest', 'favicon.ico'):name>")
     @page.get("/session/<any('manifest.json', 'manifest.webmanifest'):name>")
     async def beside_the_page(name: str) -> Response:
-        return await send_from_directory(directory, name)
+        return await file_of(directory, name)
 
     return page

@@ -13,7 +13,7 @@ from .entries import FeedEvent, decode, encode
 __all__ = ["ANSWER_BYTES", "Emitted", "answer_of"]
 
 # An answer may come to this before it is taken for one without end.
-ANSWER_BYTES = 32 << 20
+ANSWER_BYTES = 16 << 20
 
 _TEXTS = (TextDelta, ReasoningDelta)
 _NOT_CAUGHT = (trio.Cancelled, KeyboardInterrupt)

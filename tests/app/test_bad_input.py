@@ -125,6 +125,27 @@ async def test_a_number_that_is_none_is_refused_also_where_it_is_not_used(client
         assert answer.status_code == 400, name
 
 
+async def test_what_is_no_name_of_a_file_is_not_there(client):
+    for name in ("x" * 300, "%CC%BA" * 200, "a%00b", "..%2f..%2fweb.py", "%2e%2e/%2e%2e/web.py"):
+        for path in ("/static/", "/session/static/", "/inspector/static/"):
+            answer = await client.http.get(path + name)
+            assert answer.status_code == 404, (path, name)
+
+
+async def test_a_session_without_a_prompt_cannot_be_answered_again_and_says_so(client):
+    body = {"session_id": await client.new(), "regenerate": True}
+    answer = await client.http.post("/api/chat/start", json=body)
+    assert answer.status_code == 409
+    assert answer.json()["error"]
+
+
+async def test_only_what_json_takes_for_space_is_an_empty_body(client):
+    for path in ("/api/session/new", "/api/chat/cancel?stream_id=x"):
+        for body, status in ((b"", 200), (b" \r\n\t", 200), (b"\x0c", 400), (b"\0", 400)):
+            answer = await client.http.post(path, content=body)
+            assert answer.status_code == status, (path, body)
+
+
 async def test_a_blank_message_is_refused_and_changes_nothing(client):
     session_id = await client.new()
     for blank in ("", " \n\t"):
