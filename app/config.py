@@ -193,7 +193,10 @@ def _checked_base_url(base_url: str | None) -> str | None:
 
 
 def _checked_model_file(model: str) -> str:
-    path = Path(model).expanduser().absolute()
+    try:
+        path = Path(model).expanduser().absolute()
+    except (RuntimeError, ValueError):  # of nobody's home, or with a NUL in it
+        raise ConfigError(f"there is no model file {model!r}") from None
     if path.suffix != ".gguf":
         raise ConfigError(f"the local agent's model must be a .gguf file, not {model!r}")
     if not path.is_file():

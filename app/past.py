@@ -53,8 +53,9 @@ def _add(turn: dict[str, Any], row: Mapping[str, Any]) -> None:
         turn["ended"] = "answered"
     usage = row.get("_turnUsage")
     if isinstance(usage, dict):
-        turn["input_tokens"] += usage.get("input_tokens") or 0
-        turn["output_tokens"] += usage.get("output_tokens") or 0
+        for name in ("input_tokens", "output_tokens"):
+            if isinstance(usage.get(name), int):
+                turn[name] += usage[name]
     if isinstance(row.get("_turnDuration"), int | float):
         turn["seconds"] = row["_turnDuration"]
 

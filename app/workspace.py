@@ -1,5 +1,7 @@
 """The directory in which a session works, as a request names it."""
 
+from contextlib import suppress
+
 import trio
 
 from .bodies import BadRequest
@@ -13,7 +15,8 @@ async def checked_workspace(workspace: str | None) -> str | None:
         return None
     if "\0" in workspace:
         raise BadRequest("Path does not exist: it has a NUL in it")
-    path = await trio.Path(workspace).expanduser()
-    if not await path.is_dir():
-        raise BadRequest(f"Path does not exist: {workspace[:200]}")
-    return str(await path.resolve())
+    with suppress(OSError, RuntimeError):  # a name that is too long, or nobody's home
+        path = await trio.Path(workspace).expanduser()
+        if await path.is_dir():
+            return str(await path.resolve())
+    raise BadRequest(f"Path does not exist: {workspace[:200]}")

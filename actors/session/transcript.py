@@ -151,7 +151,8 @@ def model_input(rows: Iterable[Row]) -> list[Row]:
             clean["content"] = content
         role = clean.get("role")
         if role == "tool":
-            if clean.get("tool_call_id") not in open_calls:
+            call_id = clean.get("tool_call_id")
+            if not isinstance(call_id, str) or call_id not in open_calls:
                 continue
         elif role == "assistant":
             calls = clean.get("tool_calls")

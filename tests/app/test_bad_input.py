@@ -132,6 +132,16 @@ async def test_what_is_no_name_of_a_file_is_not_there(client):
             assert answer.status_code == 404, (path, name)
 
 
+async def test_what_is_no_directory_is_none_whatever_it_is(client):
+    session_id = await client.new()
+    for bad in ("~nobody", "~nobody/x", "x" * 300, "/" + "y/" * 3000, "a\0b", "~\0"):
+        body = {"session_id": session_id, "workspace": bad, "message": "x"}
+        for path in ("/api/session/new", "/api/session/update", "/api/chat/start"):
+            answer = await client.http.post(path, json=body)
+            assert answer.status_code == 400, (path, bad[:20])
+            assert answer.json()["error"].startswith("Path does not exist")
+
+
 async def test_a_session_without_a_prompt_cannot_be_answered_again_and_says_so(client):
     body = {"session_id": await client.new(), "regenerate": True}
     answer = await client.http.post("/api/chat/start", json=body)

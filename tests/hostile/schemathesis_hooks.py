@@ -11,7 +11,8 @@ SESSIONS = os.environ["HOSTILE_SESSIONS"].split(",")
 def _named(values):
     """And of the directories, most are there."""
     if isinstance(values, dict) and isinstance(values.get("workspace"), str):
-        values = {**values, "workspace": "/tmp"}
+        if random.Random(values["workspace"]).random() < 0.8:
+            values = {**values, "workspace": "/tmp"}
     if (
         isinstance(values, dict)
         and isinstance(values.get("session_id"), str)

@@ -57,6 +57,15 @@ def test_no_transcript_makes_it_fail_or_leak_other_keys(rows):
         assert set(row) <= set(MODEL_KEYS)
 
 
+def test_a_tool_row_whose_call_has_no_name_is_not_sent():
+    for call_id in ([], {}, 5, True, None):
+        rows = [
+            {"role": "assistant", "content": "x", "tool_calls": [{"id": call_id}]},
+            {"role": "tool", "tool_call_id": call_id, "content": "y"},
+        ]
+        assert [row["role"] for row in model_input(rows)] == ["assistant"]
+
+
 def test_the_model_reads_the_text_of_files_and_not_their_other_names():
     row = {"role": "user", "content": "Sum it up."}
     file = {"name": "a.txt", "size": 3, "text": "One two."}
