@@ -19,10 +19,17 @@ def register_origin_check(app: Quart) -> None:
             return None
         origin = request.headers.get("Origin") or request.headers.get("Referer")
         if origin is not None:
-            allowed = urlsplit(origin).netloc == request.host
+            allowed = _host_of(origin) == request.host
         else:
             site = request.headers.get("Sec-Fetch-Site")
             allowed = site in (None, "same-origin", "none")
         if allowed:
             return None
         return json_response({"error": "Cross-origin mismatch - check reverse proxy headers"}, 403)
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

@@ -183,6 +183,8 @@ async def test_requests_from_other_pages_are_refused(client):
     for headers in (
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Referer": "//[x]y"},
         {"Referer": "http://evil.example/x"},
         {"Sec-Fetch-Site": "cross-site"},
     ):

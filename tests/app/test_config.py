@@ -71,7 +71,10 @@ def test_blank_settings_are_no_settings():
         ({"agent": "local"}, "pip install 'greenroom\\[local\\]'"),
         ({"model": "/some.gguf"}, "pip install 'greenroom\\[local\\]'"),
         ({"model": "/no/such.gguf", "local_installed": True}, "no model file '/no/such.gguf'"),
-        ({"model": "~nobody/x.gguf", "local_installed": True}, "no model file '~nobody/x.gguf'"),
+        (
+            {"model": "~nosuchuser/x.gguf", "local_installed": True},
+            "no model file '~nosuchuser/x.gguf'",
+        ),
         ({"model": "gpt", "local_installed": True}, "must be a .gguf file, not 'gpt'"),
         ({"base_url": "there/v1"}, "must be http:// or https:// and a host"),
         ({"base_url": "ftp://there"}, "must be http:// or https:// and a host"),

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -39,13 +40,15 @@ async def attack(
     command += ["--exclude-path-regex", LEFT_OUT, "--request-timeout", "30", "--no-color"]
     command += ["--suppress-health-check", "all", "--warnings", "off", "--continue-on-failure"]
     hooks = str(Path(__file__).with_name("schemathesis_hooks.py"))
-    return await trio.run_process(
-        command,
-        check=False,
-        capture_stdout=not loud,
-        stderr=None if loud else subprocess.STDOUT,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": hooks, "HOSTILE_SESSIONS": ",".join(names)},
-    )
+    with tempfile.TemporaryDirectory() as directory:  # it leaves files where it runs
+        return await trio.run_process(
+            command,
+            check=False,
+            capture_stdout=not loud,
+            stderr=None if loud else subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": hooks, "HOSTILE_SESSIONS": ",".join(names)},
+        )
 
 
 async def _sessions(url: str) -> list[str]:

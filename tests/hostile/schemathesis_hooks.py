@@ -9,19 +9,13 @@ SESSIONS = os.environ["HOSTILE_SESSIONS"].split(",")
 
 
 def _named(values):
-    """And of the directories, most are there."""
-    if isinstance(values, dict) and isinstance(values.get("workspace"), str):
-        if random.Random(values["workspace"]).random() < 0.8:
-            values = {**values, "workspace": "/tmp"}
-    if (
-        isinstance(values, dict)
-        and isinstance(values.get("session_id"), str)
-        and values["session_id"]
-    ):
-        # The same for the same value: what fails can be run again.
-        choice = random.Random(values["session_id"])
-        if choice.random() < 0.9:
-            return {**values, "session_id": choice.choice(SESSIONS)}
+    """And of the directories, most are there. The same for the same value, to be run again."""
+    if not isinstance(values, dict):
+        return values
+    for name, known in (("session_id", SESSIONS), ("workspace", ["/tmp"])):
+        given = values.get(name)
+        if given and isinstance(given, str) and random.Random(given).random() < 0.9:
+            values = {**values, name: random.Random(given).choice(known)}
     return values
 
 

@@ -4,8 +4,9 @@ or a closed connection, never a 500 and never a hang; and the server serves on.
 
 import gzip
 import json
+import re
+from contextlib import suppress
 
-import httpx
 import pytest
 import trio
 
@@ -16,6 +17,8 @@ pytestmark = pytest.mark.process
 
 GET = b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /api/session/new HTTP/1.1\r\nHost: x\r\n"
+FILE = b"GET /static/icon.svg HTTP/1.1\r\nHost: x\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 MB = 1 << 20
 
@@ -45,7 +48,6 @@ REFUSED = {
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
-    "another version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "a target with a space": b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
     "a NUL in the target": b"GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
 }
@@ -66,13 +68,14 @@ TAKEN = {
     "a method of its own": b"BREW /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
     "a proxy's request": b"GET http://y/api/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
     "a tunnel": b"CONNECT y:443 HTTP/1.1\r\nHost: y:443\r\n\r\n",
+    "another version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "everything": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
     "a host that is none": b"GET /api/sessions HTTP/1.1\r\nHost: \xff[:/?#\r\n\r\n",
     "a key that is no text": POST + b"Idempotency-Key: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
     "a long key": POST + b"Idempotency-Key: " + b"k" * 4000 + b"\r\nContent-Length: 0\r\n\r\n",
     "an origin that is none": POST + b"Origin: http://[\r\nContent-Length: 0\r\n\r\n",
-    "a range that is none": b"GET /static/icon.svg HTTP/1.1\r\nHost: x\r\nRange: bytes=9-1,a\r\n\r\n",
-    "a date that is none": b"GET /static/icon.svg HTTP/1.1\r\nHost: x\r\nIf-Modified-Since: \xff\r\n\r\n",
+    "a range that is none": FILE + b"Range: bytes=9-1,a\r\n\r\n",
+    "a date that is none": FILE + b"If-Modified-Since: \xff\r\n\r\n",
     "a cursor that is none": b"GET /api/chat/stream?stream_id=x HTTP/1.1\r\nHost: x\r\n"
     b"Last-Event-ID: \xff:\xff\r\n\r\n",
     "an encoding that is none": GET + b"Accept-Encoding: gzip;q=\xff, ;;=,\r\n\r\n",
@@ -94,47 +97,46 @@ async def client(request, tmp_path):
 
 
 async def raw(client, data):
-    """All that comes back, until the server closes or has nothing to say for a while."""
+    """All that comes back until the server closes."""
     url = client.http.base_url
     answer = b""
-    async with await trio.open_tcp_stream(url.host, url.port) as stream:
-        async with trio.open_nursery() as nursery:
+    with trio.fail_after(30):
+        async with (
+            await trio.open_tcp_stream(url.host, url.port) as stream,
+            trio.open_nursery() as nursery,
+        ):
 
             async def send():
-                try:
+                with suppress(trio.BrokenResourceError):  # it has heard enough
                     await stream.send_all(data)
-                    await stream.send_eof()
-                except trio.BrokenResourceError:
-                    pass  # It has heard enough.
 
             nursery.start_soon(send)
-            with trio.fail_after(30):
-                try:
-                    async for part in stream:
-                        answer += part
-                except trio.BrokenResourceError:
-                    pass
+            with suppress(trio.BrokenResourceError):
+                async for part in stream:
+                    answer += part
             nursery.cancel_scope.cancel()
     return answer
 
 
 def codes_of(answer):
-    return [int(line[9:12]) for line in answer.split(b"\r\n") if line[:7] == b"HTTP/1."]
+    return [int(code) for code in re.findall(rb"HTTP/1\.[01] ([0-9]{3})", answer)]
 
 
 async def test_what_is_no_request_is_refused_and_nothing_behind_it_is_one(client):
     for name, data in REFUSED.items():
-        answer = await raw(client, data)
+        answer = await raw(client, data + b"\r\n\r\n" + LAST)
         codes = codes_of(answer)
         assert len(codes) <= 1, (name, answer[:500])
-        assert all(400 <= code < 500 or code in (501, 505) for code in codes), (name, codes)
+        assert set(codes) <= {400, 413, 414, 431, 501, 505}, (name, codes)
         assert b"smuggled" not in answer, name
 
 
 async def test_what_is_odd_is_answered(client):
     for name, data in TAKEN.items():
-        answer = await raw(client, data)
+        answer = await raw(client, data + LAST)
         codes = codes_of(answer)
+        # Closed at once by stock Hypercorn, and what came after it resets the connection.
+        assert codes or name in ("a tunnel", "everything"), name
         assert all(code < 500 for code in codes), (name, answer[:300])
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"root:" not in body, name
@@ -145,9 +147,9 @@ async def test_what_is_odd_is_answered(client):
 async def test_two_lengths_or_a_length_and_chunks_smuggle_nothing(client):
     """The body ends where the chunks say; what is behind it is another request, or not read."""
     both = POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-    answer = await raw(client, both + SMUGGLED)
+    answer = await raw(client, both + SMUGGLED + LAST)
     codes = codes_of(answer)
-    assert codes in ([200, 404], [200], [400]), answer[:500]
+    assert codes in ([200, 404, 404], [200], [400]), answer[:500]
 
 
 BODIES = {
@@ -225,22 +227,13 @@ async def test_names_that_lead_elsewhere_lead_nowhere(client):
             f'attachment; filename="hermes-{name}.{form}"'
         )
     for each in bad:
-        for path in (
-            "/api/session",
-            "/api/session/export",
-            "/api/session/stream",
-            "/api/inspector/session",
-        ):
-            try:
-                answer = await client.http.get(path, params={"session_id": each})
-            except httpx.InvalidURL:
-                continue
+        for path in ("/api/session", "/api/session/export", "/api/session/stream"):
+            answer = await client.http.get(path, params={"session_id": each})
             assert answer.status_code in (400, 404), (path, each, answer.text)
             assert "X" not in answer.headers
 
 
-async def test_many_pipelined_requests_are_answered_in_order_or_not_at_all(client):
-    answer = await raw(client, (GET + b"\r\n") * 500)
+async def test_many_pipelined_requests_are_all_answered_in_order(client):
+    answer = await raw(client, (GET + b"\r\n") * 200 + LAST)
     codes = codes_of(answer)
-    assert codes
-    assert set(codes) == {200}
+    assert codes == [200] * 200 + [404]
