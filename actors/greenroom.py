@@ -3,17 +3,18 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import trio
 
-from actors import CellStatistics, Kind, Ref, Rejected, Statistics, System, open_system
+from actors import ActorError, CellStatistics, Kind, Ref, Rejected, Statistics, System, open_system
 from actors.index.actor import Index
 from actors.index.messages import Row, RowsOf
 from actors.projects.actor import Projects
 from actors.search.actor import Searcher
+from actors.search.messages import Forget
 from actors.search.text import Document
 from actors.session.actor import Session
 from actors.session.agent import Agent
@@ -50,6 +51,7 @@ __all__ = ["Greenroom", "open_greenroom"]
 log = logging.getLogger("actors.greenroom")
 
 IDLE_SECONDS = 300.0
+SHRINKS = frozenset({"session_delete", "session_clear", "session_truncate", "session_undo"})
 GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
 
 
@@ -213,10 +215,28 @@ async def open_greenroom(
                 checkpoint_seconds=checkpoint_seconds,
             )
             database = data_dir / "search.sqlite" if disk is None else None
-            async with open_system(*_kinds(shared, root, database)) as system:
+            async with (
+                open_system(*_kinds(shared, root, database)) as system,
+                trio.open_nursery() as nursery,
+            ):
                 greenroom = Greenroom(system, shared, journal)
                 await greenroom.recover()
+                if database is not None:
+                    nursery.start_soon(_forget_removed, greenroom, trio.Path(database))
                 yield greenroom
+                nursery.cancel_scope.cancel()
+
+
+async def _forget_removed(greenroom: Greenroom, database: trio.Path) -> None:
+    """What was removed from a session is not to stay in the search until somebody searches."""
+    seen = greenroom.notices.last
+    while True:
+        notices = await greenroom.notices.after(seen) or ()
+        seen = greenroom.notices.last
+        shrunk = {notice.session_id for notice in notices if notice.reason in SHRINKS}
+        if shrunk and await database.exists():
+            with suppress(ActorError):  # the next search will see to it
+                await greenroom.search.ask(Forget(sorted(shrunk)))
 
 
 def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Kind, ...]:

@@ -22,7 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "actors.search": KIND | {"actors.search.messages"},
     "actors.greenroom": KIND
     | {"actors.index", "actors.index.messages", "actors.session", "actors.projects"}
-    | {"actors.search"},
+    | {"actors.search", "actors.search.messages"},
     "actors.testing": KIND | {"actors.index", "actors.session", "actors.greenroom"},
     "actors": CORE,  # the face
     "app": KIND

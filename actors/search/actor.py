@@ -15,7 +15,7 @@ from actors import Actor, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
 
 from .database import Database, is_full, open_database, renew_database
-from .messages import Found, Search, SearchUnavailable
+from .messages import Forget, Found, Search, SearchUnavailable
 from .text import Document, terms_of
 
 __all__ = ["Searcher"]
@@ -73,6 +73,8 @@ class Searcher(Actor):
         match message:
             case Search():
                 return await self._search(message)
+            case Forget(session_ids):
+                await self._forget(session_ids)
             case _FilesRead(files):
                 await self._files_read(files)
         return None
@@ -114,6 +116,12 @@ class Searcher(Actor):
             self._database = await _in_thread(renew_database, self._path, error)
         except OSError as failure:
             raise _unavailable(failure) from failure
+
+    async def _forget(self, session_ids: Sequence[str]) -> None:
+        try:
+            await _in_thread(self._database.forget, session_ids)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
 
     # -- the files --------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class Database:
         execute = self._connection.execute
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last of it, no more
+        execute("PRAGMA secure_delete = ON")  # what was removed is not left in the file
         (version,) = execute("PRAGMA user_version").fetchone()
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
         if not version and not tables:
@@ -92,6 +93,13 @@ class Database:
                 self._forget(name)
         stale = (info for name, info in files.items() if known.get(name) != info.stamp)
         return sorted(stale, key=lambda info: info.mtime_ns, reverse=True)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Nothing of these stays in any file of ours."""
+        with self._connection:
+            for name in names:
+                self._forget(name)
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _forget(self, name: str) -> None:
         execute = self._connection.execute

@@ -6,7 +6,7 @@ from typing import Literal
 
 from actors import Message, Rejected
 
-__all__ = ["Found", "Hit", "Search", "SearchUnavailable"]
+__all__ = ["Forget", "Found", "Hit", "Search", "SearchUnavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ class Search(Message[Found]):
     query: str
     content: bool = True
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Message[None]):
+    """What was said in these sessions is gone, or some of it. The next search reads again what is
+    there. Raises `SearchUnavailable`.
+    """
+
+    session_ids: Sequence[str]
 
 
 class SearchUnavailable(Rejected):

@@ -3,6 +3,7 @@ deleted is not, and no query is an error.
 """
 
 import pytest
+import trio
 
 
 async def found(house, query, **params):
@@ -53,3 +54,20 @@ async def test_after_a_compression_a_session_is_found_once(house):
 async def test_whatever_is_asked_for_is_text(house, query):
     async with house.up():
         assert await found(house, query) == []
+
+
+@pytest.mark.parametrize("how", ["delete", "clear", "undo"])
+async def test_what_was_removed_is_in_no_file_of_the_search_though_nobody_searches(house, how):
+    def searched():
+        files = house.data_dir.glob("search.sqlite*")
+        return any(b"xylophonist" in path.read_bytes() for path in files)
+
+    async with house.up() as client:
+        session_id = await client.new()
+        await house.answer_from("a xylophonist", session_id, "who?")
+        assert await found(house, "xylophonist")
+        assert searched()
+        await house.post(f"/api/session/{how}", session_id=session_id)
+        with trio.fail_after(30):
+            while searched():
+                await client.session(session_id) if how != "delete" else await client.new()
