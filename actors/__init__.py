@@ -9,6 +9,7 @@ from ._core.errors import (
     ActorStopped,
     AddressTaken,
     AskCycle,
+    ChildFailed,
     MailboxFull,
     Moved,
     Rejected,
@@ -19,6 +20,8 @@ from ._core.lifecycle import Lifecycle
 from ._core.ref import Ref
 from ._core.restart import RestartPolicy
 from ._core.system import CellStatistics, Statistics, System, open_system
+from ._core.ties import Ended
+from ._core.timer import Timer
 
 __all__ = [
     "Actor",
@@ -28,8 +31,10 @@ __all__ = [
     "AddressTaken",
     "AskCycle",
     "CellStatistics",
+    "ChildFailed",
     "Context",
     "DeadLetter",
+    "Ended",
     "Feed",
     "Gap",
     "Kind",
@@ -42,6 +47,7 @@ __all__ = [
     "RestartPolicy",
     "Statistics",
     "System",
+    "Timer",
     "UnknownKind",
     "open_system",
 ]

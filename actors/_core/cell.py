@@ -1,7 +1,7 @@
 """The runtime's side of one actor: its task, from activation to the end."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from .errors import (
 from .lifecycle import LEGAL, Lifecycle
 from .mailbox import Mailbox
 from .ref import Recipient, Ref
+from .ties import Ties, end_all
+from .timer import Timer
 
 __all__ = ["Cell", "Home"]
 
@@ -38,10 +40,13 @@ class Home(Protocol):
     """What a cell needs of the registry it is in."""
 
     def ref(self, kind: str, key: str) -> Ref: ...
+    def find(self, kind: str, key: str) -> "Cell": ...
+    def awake(self, kind: str, key: str) -> "Cell | None": ...
     def rotate(self, cell: "Cell", key: str) -> None: ...
     def forward(self, cell: "Cell", key: str) -> None: ...
     def entered(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
     def left(self, cell: "Cell", task: trio.lowlevel.Task) -> None: ...
+    async def wait_left(self, cells: Sequence["Cell"]) -> None: ...
 
 
 class Cell:
@@ -55,11 +60,15 @@ class Cell:
         "_broken",
         "_crashes",
         "_dead_letters",
+        "_failure",
+        "_halted",
         "_home",
         "_passivating",
         "_retiring",
         "_slice_end",
         "_start_failure",
+        "_stopped",
+        "_ties",
         "actor",
         "closed",
         "current",
@@ -95,8 +104,12 @@ class Cell:
         self._crashes: tuple[float, ...] = ()
         self._slice_end = 0.0
         self._start_failure: Exception | None = None
+        self._failure: Exception | None = None  # why it was given up
         self._passivating = False
         self._retiring = False
+        self._stopped = False  # on request, for good
+        self._halted = False  # takes up no more mail
+        self._ties: Ties | None = None
 
     def __repr__(self) -> str:
         return f"<Cell {self.address} {self.lifecycle.name}, {len(self.mailbox)} waiting>"
@@ -104,6 +117,11 @@ class Cell:
     @property
     def address(self) -> str:
         return f"{self.kind.name}/{self.key}"
+
+    @property
+    def parent_address(self) -> str | None:
+        parent = None if self._ties is None else self._ties.parent
+        return None if parent is None else parent.address
 
     # -- asked for by the system ------------------------------------------------------------
 
@@ -124,6 +142,52 @@ class Cell:
         if self.mailbox.parked:
             self.mailbox.wake()
 
+    def stop(self) -> None:
+        """End the actor for good after the message it handles."""
+        self._stopped = self._halted = True
+        if self.mailbox.parked:
+            self.mailbox.wake()
+
+    def kill(self) -> None:
+        """End it for good, in the middle of what it does."""
+        if not self.closed:
+            self._failure = ActorStopped(f"{self.address} was killed")
+            self._stopped = self._halted = True
+            if self.nursery is not None:
+                self.nursery.cancel_scope.cancel()
+
+    def fail(self, error: Exception) -> None:
+        """Crash the incarnation that lives, if it does not end already."""
+        if (
+            self._broken is None
+            and self.nursery is not None
+            and not self._stopped
+            and (self.lifecycle in (Lifecycle.STARTING, Lifecycle.RUNNING))
+        ):
+            self._broken, self._halted = error, True
+            self.nursery.cancel_scope.cancel()
+
+    # -- waited for -------------------------------------------------------------------------
+
+    @property
+    def ties(self) -> Ties:
+        if self._ties is None:
+            self._ties = Ties(self)
+        return self._ties
+
+    async def wait_running(self) -> None:
+        """Raises what an ask would, if it could not start or was ended meanwhile."""
+        if self.lifecycle is not Lifecycle.RUNNING:
+            if self.ties.running.is_set():
+                self.ties.running = trio.Event()  # of the next incarnation
+            await self.ties.running.wait()
+            if self.closed:
+                given_up = self._stopped or self._failure or self._start_failure
+                raise self._farewell() if given_up else Elsewhere(self.key)  # it was put away
+
+    async def wait_ended(self) -> None:
+        await self._home.wait_left((self,))
+
     # -- the life ---------------------------------------------------------------------------
 
     @trio.lowlevel.enable_ki_protection
@@ -136,13 +200,15 @@ class Cell:
         self._home.entered(self, task)
         try:
             while True:
-                self._passivating, self._broken = False, None
+                self._passivating, self._broken, self._halted = False, None, self._stopped
                 try:
                     async with trio.open_nursery() as self.nursery:
                         actor = self.actor = await self._start()
                         if actor is not None:
                             await self._stop(actor, await self._handle_mail(actor))
                         self.nursery.cancel_scope.cancel()
+                    if self._broken is not None:
+                        raise self._broken
                 except Exception as error:  # noqa: BLE001 - the door: a child's crash is the actor's
                     self._crashed(error)
                 except BaseExceptionGroup as group:
@@ -150,6 +216,8 @@ class Cell:
                 finally:
                     # The next incarnation is not to wait for memory that this one holds.
                     actor = self.actor = self.nursery = self.current = None
+                if self._ties is not None:
+                    await self._end_incarnation(self._ties)
                 if not self._goes_on():
                     break
         finally:
@@ -158,6 +226,14 @@ class Cell:
             self.lifecycle = Lifecycle.STOPPED
             self._home.left(self, task)
             self._return_mail()
+            if self._ties is not None:
+                self._ties.release()
+                self._ties.ended(self._failure)
+
+    async def _end_incarnation(self, ties: Ties) -> None:
+        """What it has begun ends with it, and what it was still to be told."""
+        await end_all(ties.release())
+        self.mailbox.forget_own()
 
     def _become(self, lifecycle: Lifecycle) -> None:
         assert lifecycle in LEGAL[self.lifecycle], (self.lifecycle, lifecycle)
@@ -165,7 +241,7 @@ class Cell:
 
     def _goes_on(self) -> bool:
         """Is there to be another incarnation? After a crash, and for mail that came at the end."""
-        if self.lifecycle is Lifecycle.STOPPED:
+        if self._stopped or self.lifecycle is Lifecycle.STOPPED:
             return False
         if self.lifecycle is Lifecycle.STOPPING and not len(self.mailbox):
             return False
@@ -185,6 +261,8 @@ class Cell:
             self._never_started(error)
             return None
         self._become(Lifecycle.RUNNING)
+        if self._ties is not None:
+            self._ties.running.set()
         return actor
 
     async def _stop(self, actor: Actor, crash: Exception | None) -> None:
@@ -192,6 +270,8 @@ class Cell:
             self._crashed(crash)
             return
         self._become(Lifecycle.STOPPING)
+        if self._ties is not None:
+            await end_all(self._ties.release())
         try:
             await actor.on_stop()
         except Exception:
@@ -208,8 +288,11 @@ class Cell:
         while True:
             if not self.handled % LOOK_AT_CLOCK_EVERY:
                 await self._yield_when_due()
-            if self._broken is not None:
-                await trio.lowlevel.checkpoint()  # raises: what waits is for the next incarnation
+            if self._halted:
+                assert self.nursery is not None
+                if self.nursery.cancel_scope.cancel_called:
+                    await trio.lowlevel.checkpoint()  # raises: what waits is for the next one
+                return None
             envelope = mailbox.get_nowait()
             if envelope is None:
                 self.current = None
@@ -246,7 +329,7 @@ class Cell:
         try:
             await task(*args)
         except Exception as error:
-            self._broken = error
+            self._broken, self._halted = error, True
             raise
 
     async def _yield_when_due(self) -> None:
@@ -264,7 +347,7 @@ class Cell:
     def _never_started(self, error: Exception) -> None:
         """Whoever waits is told at the end, with those who write until then."""
         self._become(Lifecycle.STOPPED)
-        self._start_failure = error
+        self._start_failure = self._failure = error
         if not isinstance(error, Rejected):
             log.error("%s could not start", self.address, exc_info=error)
 
@@ -293,6 +376,7 @@ class Cell:
             log.error("%s crashed and starts again", self.address, exc_info=error)
         else:
             self._become(Lifecycle.STOPPED)
+            self._failure = error
             log.error("%s crashed too often and was stopped", self.address, exc_info=error)
 
     def _without_crashes(self, group: BaseExceptionGroup[Any]) -> BaseException:
@@ -360,10 +444,54 @@ class _Context:
     def start_soon(self, task: Callable[..., Awaitable[object]], *args: Any) -> None:
         self._nursery.start_soon(self._cell.child, task, args, name=task)
 
+    async def start_child(self, kind: str, key: str) -> Ref:
+        ref = self._home.ref(kind, key)
+        known = self._home.awake(kind, key)
+        made = None if known else self._home.find(kind, key)
+        try:
+            await ref.start()
+            self._check()
+            child = self._home.awake(kind, key)
+            if child is None:
+                raise ActorStopped(f"{kind}/{key} ended as soon as it had started")
+            self._cell.ties.adopt(child)
+        except BaseException:
+            if made is not None:
+                made.kill()  # nobody would own it
+            raise
+        return ref
+
+    def watch(self, ref: Ref) -> None:
+        self._check()
+        self._cell.ties.watch(ref, self._home.awake(ref.kind, ref.key))
+
+    def unwatch(self, ref: Ref) -> None:
+        self._check()
+        self._cell.ties.unwatch(ref)
+
+    def tell_after(self, seconds: float, message: Message[Any]) -> Timer:
+        return self._timer(Timer(self._cell.mailbox, message, seconds, again=False))
+
+    def tell_every(self, seconds: float, message: Message[Any]) -> Timer:
+        return self._timer(Timer(self._cell.mailbox, message, seconds, again=True))
+
+    def _timer(self, timer: Timer) -> Timer:
+        self._check()
+        _ = self._cell.ties  # which forget, at the end, what it has put into the mailbox
+        self.start_soon(timer._run)
+        return timer
+
+    def stop(self) -> None:
+        self._check()
+        self._cell.stop()
+
     def rotate(self, key: str) -> None:
+        self._check()
+        self._home.rotate(self._cell, key)
+
+    def _check(self) -> None:
         if self._cell.nursery is not self._nursery:
             raise ActorStopped("this incarnation has ended, its address may be another's now")
-        self._home.rotate(self._cell, key)
 
 
 def _again(refusal: Rejected) -> Rejected:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import outcome
 import trio
 
-__all__ = ["Envelope", "Message", "SendEnvelope"]
+__all__ = ["Envelope", "Message", "OwnEnvelope", "SendEnvelope"]
 
 R = TypeVar("R", covariant=True)
 
@@ -58,3 +58,9 @@ class SendEnvelope(Envelope):
 
     def admitted(self) -> None:
         self.settle(None)
+
+
+class OwnEnvelope(Envelope):
+    """What an incarnation has asked to be told: never for the next one."""
+
+    __slots__ = ()

@@ -6,6 +6,7 @@ __all__ = [
     "ActorStopped",
     "AddressTaken",
     "AskCycle",
+    "ChildFailed",
     "Elsewhere",
     "MailboxFull",
     "Moved",
@@ -50,8 +51,17 @@ class AskCycle(ActorError):
         self.path = path
 
 
+class ChildFailed(ActorError):
+    """A child was given up, and its parent does not watch it: so the parent crashes of this.
+
+    `__cause__` is the child's last error.
+    """
+
+
 class AddressTaken(ActorError):
-    """Another actor lives at the address that this one wanted to rotate to."""
+    """Another actor lives at the address that this one wanted to rotate to, or the child that it
+    wanted to start is another's.
+    """
 
 
 class Moved(ActorError):

@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
-from .envelope import Envelope
+from .envelope import Envelope, Message, OwnEnvelope
 from .errors import MailboxFull
 
 __all__ = ["CONTROL_CAPACITY", "AbortFn", "Mailbox"]
@@ -43,7 +44,7 @@ class Mailbox:
     def put_nowait(self, envelope: Envelope) -> None:
         """Queue it, or raise `MailboxFull` and change nothing."""
         if envelope.message.control:
-            if len(self._control) >= CONTROL_CAPACITY:
+            if len(self._control) >= CONTROL_CAPACITY and self._others() >= CONTROL_CAPACITY:
                 raise MailboxFull("the control lane is full")
             lane = self._control
         else:
@@ -73,6 +74,25 @@ class Mailbox:
             self._overflow.append(envelope)
             return False
         return True
+
+    @trio.lowlevel.enable_ki_protection
+    def put_own(self, envelope: OwnEnvelope) -> None:
+        """Into the control lane, whatever it holds: there is one for each timer and each watch, so
+        its owner bounds them. One that waits already is not put there twice.
+        """
+        if envelope not in self._control:
+            self._control.append(envelope)
+            self.wake()
+
+    def _others(self) -> int:
+        return sum(not isinstance(envelope, OwnEnvelope) for envelope in self._control)
+
+    @trio.lowlevel.enable_ki_protection
+    def forget_own(self, which: Callable[[Message[Any]], bool] = lambda message: True) -> None:
+        """Drop what an incarnation was to be told, if it was `which`."""
+        for envelope in list(self._control):
+            if isinstance(envelope, OwnEnvelope) and which(envelope.message):
+                self._control.remove(envelope)
 
     @trio.lowlevel.enable_ki_protection
     def get_nowait(self) -> Envelope | None:

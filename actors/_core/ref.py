@@ -1,5 +1,7 @@
 """The handle that can tell and ask."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -24,12 +26,20 @@ class Recipient(Protocol):
     @property
     def address(self) -> str: ...
 
+    async def wait_running(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    async def wait_ended(self) -> None: ...
+
 
 class Directory(Protocol):
     """What a ref needs to know of the registry."""
 
     def find(self, kind: str, key: str) -> Recipient:
         """The live cell at an address, activated if need be; raises `ActorStopped`."""
+
+    def awake(self, kind: str, key: str) -> Recipient | None:
+        """The live cell at an address, if there is one."""
 
     def caller(self, task: trio.lowlevel.Task) -> Recipient | None:
         """The cell in whose message handler this task runs, if it does."""
@@ -138,6 +148,60 @@ class Ref:
             if caller is not None:
                 _refuse_cycle(caller, cell)
                 caller.waiting_on.append(cell)
+
+    async def start(self) -> None:
+        """Wake the actor; return when its `on_start` has returned, at once if it is awake.
+
+        Raises what an ask would: what `on_start` raised as the cause of an `ActorCrashed`, or its
+        `Rejected`. Then nobody lives at the address. If you give up, it starts all the same.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            cell = self._recipient()
+            try:
+                with self._waiting_on(cell):
+                    return await cell.wait_running()
+            except Elsewhere:
+                pass
+
+    async def stop(self) -> None:
+        """End the actor after the message that it handles; return when it has ended.
+
+        Its `on_stop` runs. Mail that waits is not handled: who asked gets `ActorStopped`, what was
+        told is a dead letter. Whoever writes to the address later activates the actor afresh. If
+        you give up, it ends all the same. Raises `AskCycle` if it waits for you; an actor ends
+        itself with `context.stop()`.
+        """
+        await trio.lowlevel.checkpoint()
+        cell = self._directory.awake(self.kind, self.key)
+        if cell is not None:
+            with self._waiting_on(cell):
+                cell.stop()
+                await cell.wait_ended()
+
+    def kill(self) -> None:
+        """End the actor now, in the middle of a message if need be, without `on_stop`.
+
+        Whoever waits for that message gets `ActorCrashed`; what it has done so far may be half of
+        it. It has ended when its tasks have left: `await ref.stop()` waits for that.
+        """
+        cell = self._directory.awake(self.kind, self.key)
+        if cell is not None:
+            cell.kill()
+
+    @contextmanager
+    def _waiting_on(self, cell: Recipient) -> Iterator[None]:
+        """In this block the caller waits for the cell. Raises `AskCycle`."""
+        caller = self._directory.caller(trio.lowlevel.current_task())
+        if caller is None:
+            yield
+            return
+        _refuse_cycle(caller, cell)
+        caller.waiting_on.append(cell)
+        try:
+            yield
+        finally:
+            caller.waiting_on.remove(cell)
 
 
 def _give_up(envelope: Envelope, mailbox: Mailbox, _: object) -> trio.lowlevel.Abort:

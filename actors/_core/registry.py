@@ -35,7 +35,8 @@ class Registry:
 
     def ref(self, kind: str, key: str) -> Ref:
         if kind not in self._kinds:
-            raise UnknownKind(f"{kind!r}; known are {', '.join(self._kinds) or 'none'}")
+            known = ", ".join(self._kinds) or "none"
+            raise UnknownKind(f"{kind!r} was not given to open_system; known are: {known}")
         return Ref(self, kind, key)
 
     def find(self, kind: str, key: str) -> Cell:

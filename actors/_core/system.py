@@ -33,6 +33,7 @@ class CellStatistics:
     current_seconds: float  # how long it has been; 0 when idle
     waiting_on: tuple[str, ...]  # addresses it asked and has no answer from
     tasks: tuple[str, ...]  # what it has begun with `start_soon` and has not ended, by name
+    parent: str | None = None  # address of the actor that it ends with
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ def _cell_statistics(cell: Cell, now: float) -> CellStatistics:
         current_seconds=0.0 if current is None else now - cell.current_since,
         waiting_on=tuple(other.address for other in cell.waiting_on),
         tasks=() if cell.nursery is None else tuple(t.name for t in cell.nursery.child_tasks),
+        parent=cell.parent_address,
     )
 
 
