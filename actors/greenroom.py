@@ -18,6 +18,7 @@ from actors.search.messages import Forget
 from actors.search.text import Document
 from actors.session.actor import Session
 from actors.session.agent import Agent
+from actors.session.entries import Entry
 from actors.session.feeds import Feeds, TurnFeed
 from actors.session.messages import (
     Assign,
@@ -86,6 +87,18 @@ class Greenroom:
     def current_id(self, session_id: str) -> str:
         """The id under which the session goes on, as far as this process knows."""
         return self._system.resolve("session", session_id)
+
+    async def follow(self, turn_id: str, after: int = 0) -> AsyncIterator[Entry]:
+        """The turn's entries behind number `after`, as they become durable, to the last.
+
+        `async for entry in greenroom.follow(accepted.turn_id)`: who comes back after a cut, or a
+        restart, names the last `entry.seq` that it has. A turn's entries are kept for two minutes
+        after its end; then, or for a name that is no turn's, there are none: read the record.
+        """
+        reader = self.feeds.read(turn_id, after)
+        while reader is not None and (entries := await reader.next()):
+            for entry in entries:
+                yield entry
 
     def running(self) -> list[TurnFeed]:
         """The feeds of the turns whose agents work."""

@@ -185,8 +185,9 @@ class Cell:
                 given_up = self._stopped or self._failure or self._start_failure
                 raise self._farewell() if given_up else Elsewhere(self.key)  # it was put away
 
-    async def wait_ended(self) -> None:
+    async def wait_ended(self) -> Exception | None:
         await self._home.wait_left((self,))
+        return self._failure
 
     # -- the life ---------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Recipient(Protocol):
     async def wait_running(self) -> None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
-    async def wait_ended(self) -> None: ...
+    async def wait_ended(self) -> Exception | None: ...
 
 
 class Directory(Protocol):
@@ -178,6 +178,19 @@ class Ref:
             with self._waiting_on(cell):
                 cell.stop()
                 await cell.wait_ended()
+
+    async def wait_ended(self) -> Exception | None:
+        """Return when the actor ends for whatever reason, at once if it is not awake.
+
+        Gives why it was given up, as `Ended.error` does: what a watch is to an actor, this is to
+        any other task. Raises `AskCycle` if it waits for you.
+        """
+        await trio.lowlevel.checkpoint()
+        cell = self._directory.awake(self.kind, self.key)
+        if cell is None:
+            return None
+        with self._waiting_on(cell):
+            return await cell.wait_ended()
 
     def kill(self) -> None:
         """End the actor now, in the middle of a message if need be, without `on_stop`.

@@ -39,5 +39,7 @@ class Timer:
                 self._mailbox.put_own(self._envelope)
                 if not self._again:
                     return
-                # What was missed is not made up for.
-                due = max(due + self._seconds, trio.current_time())
+                due += self._seconds
+                now = trio.current_time()
+                if due <= now:  # what was missed is not made up for
+                    due = now + self._seconds

@@ -1,5 +1,6 @@
 """Starting, stopping, parents and children, death watch."""
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -19,7 +20,7 @@ from actors import (
     open_system,
 )
 from actors.testing.schedule import seeded_schedule
-from tests.core.conftest import Diary, Do, Player, Say
+from tests.core.conftest import Diary, Do, Player, Say, Stop
 from tests.core.test_ref import Gate
 
 
@@ -175,10 +176,32 @@ async def test_who_kills_itself_does_not_stop_in_order(diary):
     async def kill_myself(player):
         player.context.ref.kill()
 
-    async with open_family(diary) as system:
-        system.ref("child", "a").tell(Do(kill_myself))
+    class Noting(Player):
+        async def on_stop(self):
+            self.note("in order")
+
+    async with open_system(Kind("noting", partial(Noting, diary=diary))) as system:
+        system.ref("noting", "a").tell(Do(kill_myself))
         await wait_all_tasks_blocked()
     assert diary.of("a") == ["start"]
+
+
+async def test_a_task_that_is_no_actor_can_wait_for_the_end_and_is_told_why(diary):
+    async with open_family(diary) as system:
+        ref, ends = system.ref("child", "a"), []
+
+        async def wait():
+            ends.append(await ref.wait_ended())
+
+        for end in (ref.stop, partial(ref.ask, Do(fail))):
+            await ref.start()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await wait_all_tasks_blocked()
+                with suppress(ActorCrashed):
+                    await end()
+        await wait()  # nobody is awake
+    assert [type(end).__name__ for end in ends] == ["NoneType", "ValueError", "NoneType"]
 
 
 @pytest.mark.parametrize("where", ["on_stop", "on_start"])
@@ -551,9 +574,23 @@ async def test_timers_do_not_need_room_and_leave_room_for_urgent_mail(diary):
         await gate.entered.wait()
         p.tell(Say("mail"))
         await wait_all_tasks_blocked()
+        p.tell(Stop())
         gate.open.set()
     assert sorted(diary.of("p")[1:101]) == list(range(100))
-    assert diary.of("p")[101:] == ["mail", "stop"]
+    assert diary.of("p")[101:] == ["control", "mail", "stop"]
+
+
+async def test_a_clock_that_jumps_gives_one_tick(diary, mock_clock):
+    async def begin(player):
+        player.context.tell_every(1, Say("tick"))
+
+    async with open_family(diary) as system:
+        await system.ref("parent", "p").ask(Do(begin))
+        for seconds, ticks in ((10.5, 1), (0.9, 1), (0.2, 2)):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(seconds)
+            await wait_all_tasks_blocked()
+            assert diary.of("p").count("tick") == ticks
 
 
 @pytest.mark.parametrize(("seconds", "every"), [(-1, False), (0, True), (-1, True)])
