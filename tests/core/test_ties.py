@@ -146,7 +146,7 @@ async def test_an_actor_ends_itself_but_cannot_wait_for_that(diary):
         await player.context.ref.stop()
 
     async with open_family(diary) as system:
-        ref = system.ref("child", "a")
+        ref = system.ref("parent", "a")
         with pytest.raises(ActorCrashed) as crash:
             await ref.ask(Do(wait_for_my_end))
         assert isinstance(crash.value.__cause__, AskCycle)

@@ -7,7 +7,8 @@ before. Each line after that is a prompt. An answer comes word by word, and ends
 """
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +38,7 @@ async def parrot(turn: AgentTurn, emit: Emit) -> None:
         await trio.sleep(0.05)
 
 
-async def lines(stream: trio.SocketStream) -> AsyncIterator[str]:
+async def lines(stream: trio.SocketStream) -> AsyncGenerator[str, None]:
     buffer = b""
     async for chunk in stream:
         buffer += chunk
@@ -49,16 +50,18 @@ async def lines(stream: trio.SocketStream) -> AsyncIterator[str]:
 
 
 async def converse(greenroom: Greenroom, stream: trio.SocketStream) -> None:
-    said = lines(stream)
     try:
-        await serve(greenroom, stream, said)
+        async with aclosing(lines(stream)) as said:
+            await serve(greenroom, stream, said)
     except trio.BrokenResourceError:
         pass  # it has left; what was accepted is answered all the same
     except SessionNotFound:
         await stream.send_all(b"! a name has letters, digits, _ and -\n")
 
 
-async def serve(greenroom: Greenroom, stream: trio.SocketStream, said: AsyncIterator[str]) -> None:
+async def serve(
+    greenroom: Greenroom, stream: trio.SocketStream, said: AsyncGenerator[str, None]
+) -> None:
     session = greenroom.session(await anext(said, ""))
     try:
         await session.ask(CreateSession())
