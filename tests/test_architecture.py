@@ -42,6 +42,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "jinja2": ("app.export_html",),
     "markdown_it": ("app.export_html",),
     "sqlite3": ("actors.search",),
+    "pytest": ("actors.testing.plugin",),
     "xllamacpp": ("app.agents.llama_server",),
 }
 # No clock, no task, no web: these are plain functions and data.

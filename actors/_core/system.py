@@ -98,9 +98,9 @@ class System:
         self._passivation.watch(cell)
         return cell
 
-    async def _drain(self) -> None:
-        """End all actors, those of the kinds named first last: others may need them, and may wake
-        them until then.
+    async def drain(self) -> None:
+        """End all actors after the mail that waits for them, those of the kinds named first last:
+        others may need them, and may wake them until then. The end of the block does it too.
         """
         for kind in reversed(self._kinds.values()):
             self._ended.add(kind.name)
@@ -155,7 +155,7 @@ async def open_system(
                 failure = error
             finally:
                 with trio.move_on_after(drain_seconds, shield=True):
-                    await system._drain()
+                    await system.drain()
         finally:
             # Whatever happened above: nobody else can end them.
             nursery.cancel_scope.cancel()

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from actors.stores import Disk, FileInfo
 
-__all__ = ["FaultyDisk"]
+__all__ = ["FaultyDisk", "nth"]
+
+
+def nth(number: int, *, lasting: bool = False) -> Callable[[int, str], bool]:
+    """For `FaultyDisk`: the operation of this number fails; if `lasting`, all after it too."""
+    return lambda now, name: now == number or (lasting and now > number)
 
 
 class FaultyDisk:

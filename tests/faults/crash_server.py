@@ -21,9 +21,8 @@ import trio
 
 from actors.session import dumping
 from actors.stores import directory, journal
+from actors.testing import PowerCutDisk
 from tests.app.process import environment
-
-from .crash_disk import PowerCutDisk
 
 __all__ = ["Server", "Servers", "open_servers"]
 

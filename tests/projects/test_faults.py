@@ -15,7 +15,7 @@ from actors.projects.messages import (
     ProjectsUnavailable,
     RenameProject,
 )
-from actors.testing.faulty_disk import FaultyDisk
+from actors.testing.faulty_disk import FaultyDisk, nth
 from tests.projects.conftest import KEPT, ODD, Sessions, disk_with, open_projects, reopened, written
 
 COMMANDS = (
@@ -54,7 +54,7 @@ async def test_a_fault_at_any_operation_is_a_refusal_and_the_next_attempt_works(
 ):
     for n in await operations_of(command):
         memory = disk_with(KEPT, ODD)
-        disk = FaultyDisk(memory, lambda i, name, n=n: i == n or (lasting and i > n), code)
+        disk = FaultyDisk(memory, nth(n, lasting=lasting), code)
         sessions = Sessions(s=KEPT["project_id"])
         async with open_projects(disk, sessions) as room:
             refusal = await room.refuses(ProjectsUnavailable, command)

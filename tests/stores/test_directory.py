@@ -16,7 +16,7 @@ from actors.stores import (
     StoreUnavailable,
     open_record_store,
 )
-from actors.testing.faulty_disk import FaultyDisk
+from actors.testing.faulty_disk import FaultyDisk, nth
 
 HERE = Path("/here")
 
@@ -140,7 +140,7 @@ async def length_of_scenario():
 async def test_a_fault_at_any_operation_leaves_the_old_or_the_new_and_the_next_works(code):
     for n in range(1, await length_of_scenario() + 1):
         memory, done = MemoryDisk(), []
-        disk = FaultyDisk(memory, lambda number, name, n=n: number == n, code)
+        disk = FaultyDisk(memory, nth(n), code)
         wanted = StoreFull if code == errno.ENOSPC else StoreUnavailable
         try:
             await scenario(disk, done)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.stores import MemoryDisk, StoreError, StoreFull, open_journal
 from actors.stores.frames import encode_frame, read_frames
-from actors.testing.faulty_disk import FaultyDisk
+from actors.testing.faulty_disk import FaultyDisk, nth
 
 HERE = Path("/journal")
 
@@ -172,7 +172,7 @@ async def check(disk, done, context):
 async def test_a_fault_at_any_operation_loses_nothing_that_was_acknowledged(code):
     for n in range(1, await length_of_scenario() + 1):
         memory, done = MemoryDisk(), {}
-        disk = FaultyDisk(memory, lambda number, name, n=n: number == n, code)
+        disk = FaultyDisk(memory, nth(n), code)
         try:
             await scenario(disk, done)
         except* StoreError:
