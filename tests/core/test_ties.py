@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors import (
     Actor,
@@ -19,8 +19,7 @@ from actors import (
     RestartPolicy,
     open_system,
 )
-from actors.testing.schedule import seeded_schedule
-from tests.core.conftest import Diary, Do, Player, Say, Stop
+from tests.core.conftest import Do, Player, Say, Stop
 from tests.core.test_ref import Gate
 
 
@@ -624,7 +623,8 @@ class Keeper(Parent):
         return await super().receive(message)
 
 
-async def _storm(diary):
+@pytest.mark.seeds(30)
+async def test_a_keeper_keeps_its_children_under_any_schedule(diary):
     keeper = Kind("keeper", partial(Keeper, diary=diary), restart=RestartPolicy(restarts=1000))
     async with open_family(diary, keeper) as system:
         ref = system.ref("keeper", "k")
@@ -650,9 +650,3 @@ async def _storm(diary):
         assert keys(system) == ["child/0", "child/1", "child/2", "keeper/k"]
         assert {cell.parent for cell in system.statistics().cells} == {None, "keeper/k"}
     assert diary.of("k").count("start") >= 4
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_a_keeper_keeps_its_children_under_any_schedule(seed):
-    with seeded_schedule(seed):
-        trio.run(_storm, Diary(), clock=MockClock(autojump_threshold=0))

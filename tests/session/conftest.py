@@ -5,13 +5,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-import trio
 
-from actors.greenroom import open_greenroom
 from actors.session.messages import CreateSession, GetSession, StartTurn
 from actors.session.record import Record
 from actors.stores import MemoryDisk
-from actors.testing.puppet import Puppet
+from actors.testing import Puppet, open_checked_greenroom
 
 DATA_DIR = Path("/data")
 SESSIONS = DATA_DIR / "sessions"
@@ -63,19 +61,13 @@ def open_room():
 
     A test in which time must pass asks for `autojump_clock` itself.
     """
-    numbers = count()
+    lives = count()
 
     @asynccontextmanager
     async def opened(disk=None, agent=None, **options):
         disk, agent = disk or MemoryDisk(), agent or Puppet()
-        ids = (f"{n:032x}" for n in count(next(numbers) * 1_000_000 + 1))
-        async with open_greenroom(
-            DATA_DIR,
-            agent,
-            disk=disk,
-            clock=lambda: 1_000_000.0 + trio.current_time(),
-            new_id=lambda: next(ids),
-            **options,
+        async with open_checked_greenroom(
+            disk, agent, life=next(lives), turns_may_run=True, **options
         ) as greenroom:
             yield Room(greenroom, disk, agent)
 

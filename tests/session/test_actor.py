@@ -480,7 +480,14 @@ async def test_a_mark_of_a_turn_without_a_prompt_is_taken_away_without_a_word(ro
         assert (record.active_stream_id, list(record.messages)) == (None, left["messages"])
 
 
-async def test_a_crash_of_the_actor_in_mid_answer_ends_the_stream_and_keeps_what_was_shown(room):
+async def test_a_crash_of_the_actor_in_mid_answer_ends_the_stream_and_keeps_what_was_shown(
+    open_room,
+):
+    async with open_room(expected_crashes=AttributeError) as room:
+        await crash_in_mid_answer(room)
+
+
+async def crash_in_mid_answer(room):
     session = await room.new()
     turn_id, agent = await room.start("go")
     await agent.say("shown")
