@@ -14,7 +14,7 @@ from actors.session.stories import Fact, Story
 
 from .bodies import BadRequest
 from .http_errors import json_response
-from .page import ASK, OUR_PAGE, POLICY, file_of
+from .page import ASK, OUR_PAGE, POLICY, file_of, mounted
 from .sse import event_stream, frame, kept_alive
 from .vitals import past_of, snapshot, standing_of
 
@@ -55,7 +55,10 @@ def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
     @page.get("/inspector")
     @page.get("/inspector/")
     async def index() -> Response:
-        return await _file("inspector/index.html")
+        response = await _file("inspector/index.html")
+        if request.root_path:
+            response.set_data(mounted(await response.get_data(as_text=True)))
+        return response
 
     @page.get("/inspector/static/<path:name>")
     async def static(name: str) -> Response:

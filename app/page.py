@@ -1,5 +1,6 @@
 """The page: ours, or that of another client which speaks the same words."""
 
+from html import escape
 from pathlib import Path
 
 import trio
@@ -7,7 +8,7 @@ from quart import Blueprint, Response, abort, request, send_from_directory
 
 from . import __version__
 
-__all__ = ["ASK", "OUR_PAGE", "POLICY", "file_of", "routes"]
+__all__ = ["ASK", "OUR_PAGE", "POLICY", "file_of", "mounted", "routes"]
 
 OUR_PAGE = Path(__file__).parent / "static"
 
@@ -33,6 +34,12 @@ async def file_of(directory: Path, name: str) -> Response:
         abort(404)
 
 
+def mounted(text: str) -> str:
+    """A page of ours, with the path under which another app has mounted this one, if one has."""
+    root = escape(request.root_path.rstrip("/"), quote=True)
+    return text.replace('="/', f'="{root}/').replace('data-root=""', f'data-root="{root}"')
+
+
 def routes(directory: Path, max_body: int) -> Blueprint:
     """Files of `directory`, which holds an `index.html`. In it, and in `sw.js`, the marks
     `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__` and `__CSRF_TOKEN_JSON__` are filled in.
@@ -52,6 +59,8 @@ def routes(directory: Path, max_body: int) -> Blueprint:
         text = await path.read_text(encoding="utf-8")
         for mark, value in marks.items():
             text = text.replace(mark, value)
+        if ours:
+            text = mounted(text)
         response = Response(text, content_type=KINDS[path.suffix])
         response.headers["Cache-Control"] = ASK
         return response

@@ -1,7 +1,7 @@
 // The inspector, put together: one stream, which is open only while somebody looks.
 
 import "../js/appearance.js";
-import { call, query } from "../js/api.js";
+import { at, call, query } from "../js/api.js";
 import { $, drawIcons } from "../js/dom.js";
 import { SessionPanel } from "./session.js";
 import { Tiles } from "./tiles.js";
@@ -44,7 +44,7 @@ function listen() {
   hush();
   if (paused || document.hidden) return;
   const asked = panel.id ? { limit, session_id: panel.id } : { limit };
-  const mine = (source = new EventSource(query("/api/inspector/events", asked)));
+  const mine = (source = new EventSource(at(query("/api/inspector/events", asked))));
   const on = (name, take) => mine.addEventListener(name, (event) => { if (source === mine) take(JSON.parse(event.data)); });
   on("snapshot", (now) => {
     state("live", "Live");
@@ -82,9 +82,9 @@ function choose(id, { push = false } = {}) {
   for (const row of $("kinds").querySelectorAll("tr")) {
     row.classList.toggle("chosen", id !== null && row.querySelector("a")?.dataset.session === id);
   }
-  $("back").href = id ? `/session/${encodeURIComponent(id)}` : "/";
+  $("back").href = at(id ? `/session/${encodeURIComponent(id)}` : "/");
   $("back").lastChild.textContent = id ? "Back to the chat" : "Chats";
-  if (push) history.pushState(null, "", id ? query("/inspector", { session_id: id }) : "/inspector");
+  if (push) history.pushState(null, "", at(id ? query("/inspector", { session_id: id }) : "/inspector"));
   if (push && id) panel.box.focus({ preventScroll: matchMedia("(min-width: 1200px)").matches });
   else if (push) ($("kinds").querySelector(`a[data-session="${before}"]`) ?? $("tree")).focus();
   listen();

@@ -1,6 +1,6 @@
 // What one can do with a whole chat, from its menu in the list or at its head.
 
-import { call, newKey, query } from "./api.js";
+import { at, call, newKey, query } from "./api.js";
 import { chatIn } from "./attachments.js";
 import { button, el, icon } from "./dom.js";
 import { askText, buttons, confirmed, dialog } from "./dialogs.js";
@@ -31,7 +31,7 @@ export class Actions {
       "-",
       open && { label: "Undo the last exchange", icon: "undo", run: guarded(() => this.chat.undo()) },
       open && { label: "Summarise for the model", icon: "zip", run: act("compress") },
-      { label: "Why is it busy?", icon: "info", run: () => location.assign(query("/inspector", { session_id: row.session_id })) },
+      { label: "Why is it busy?", icon: "info", run: () => location.assign(at(query("/inspector", { session_id: row.session_id }))) },
       { label: "Duplicate", icon: "copy", run: act("duplicate") },
       { label: "Export as HTML", icon: "download", run: act("export", "html") },
       { label: "Export as JSON", icon: "download", run: act("export", "json") },
@@ -92,7 +92,7 @@ export class Actions {
   }
 
   export(row, format) {
-    const link = el("a", { href: query("/api/session/export", { session_id: row.session_id, format }), download: "" });
+    const link = el("a", { href: at(query("/api/session/export", { session_id: row.session_id, format })), download: "" });
     document.body.append(link);
     link.click();
     link.remove();

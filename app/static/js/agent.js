@@ -1,6 +1,6 @@
 // What answers: which agent, whether it is ready, and how to have another one.
 
-import { call } from "./api.js";
+import { at, call } from "./api.js";
 import { $, el } from "./dom.js";
 import { told } from "./dialogs.js";
 
@@ -100,7 +100,7 @@ export function welcome(agent, first, onTry) {
       "Help me plan a quiet weekend by the sea", "What makes a good commit message?"];
   const parts = [];
   if (first) {
-    parts.push(el("img", { src: "/static/icon.svg", alt: "", width: 52, height: 52 }),
+    parts.push(el("img", { src: at("/static/icon.svg"), alt: "", width: 52, height: 52 }),
       el("h2", {}, "Welcome to Greenroom"),
       el("p", {}, "What you see here is saved before you see it. Reload, close the lid, or kill the server in the middle of an answer: you go on where you were."));
   } else parts.push(el("h2", {}, "What is on your mind?"), el("p", {}, "Write below to begin a new chat, or choose one from the list."));

@@ -21,6 +21,12 @@ export class ServerError extends Error {
   }
 }
 
+// Where another app has mounted this one; the server writes it into the page.
+const ROOT = document.documentElement.dataset.root ?? "";
+
+/** The address of one of the server's paths. */
+export const at = (path) => ROOT + path;
+
 const SLOW_MS = 3000;
 
 let onSlow = () => {};
@@ -35,7 +41,7 @@ export async function call(path, body, { key, raw } = {}) {
   const late = setInterval(() => onSlow(), SLOW_MS);
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(at(path), {
       method: body === undefined ? "GET" : "POST",
       headers,
       body: body === undefined ? undefined : raw ? body : JSON.stringify(body),

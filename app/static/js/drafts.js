@@ -1,6 +1,6 @@
 // What is being written in each chat. The server keeps it; until it has it, this browser does.
 
-import { call } from "./api.js";
+import { at, call } from "./api.js";
 
 const PAUSE_MS = 600;
 const NEW = "new"; // the chat that does not exist yet
@@ -62,7 +62,7 @@ export class Drafts {
       const draft = stored(sessionId);
       if (!draft) continue;
       const body = new Blob([JSON.stringify({ session_id: sessionId, ...draft })], { type: "application/json" });
-      navigator.sendBeacon?.("/api/session/draft", body);
+      navigator.sendBeacon?.(at("/api/session/draft"), body);
     }
     this.timers.clear();
   }

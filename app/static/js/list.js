@@ -1,7 +1,7 @@
 // The list of chats: grouped, searched, and thousands of rows long without being slow: the rows that
 // are out of view do not exist.
 
-import { call, query } from "./api.js";
+import { at, call, query } from "./api.js";
 import { $, button, el, icon } from "./dom.js";
 import { HEADING, ROW, laidOut } from "./rows.js";
 import { announce } from "./says.js";
@@ -246,7 +246,7 @@ export class SessionList {
     const said = JSON.stringify(row);
     if (said === item.said) return; // what is being clicked must not be made anew
     item.said = said;
-    link.href = `/session/${row.session_id}`;
+    link.href = at(`/session/${row.session_id}`);
     const title = row.title === "Untitled" ? "New chat" : row.title;
     const name = el("span.name", { dir: "auto" }, title);
     if (row.match_preview && row.match_type === "content") name.append(el("span.found", {}, row.match_preview));

@@ -3,7 +3,7 @@
 import "./appearance.js";
 import { Actions } from "./actions.js";
 import { Agent, welcome } from "./agent.js";
-import { whenSlow } from "./api.js";
+import { at, whenSlow } from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { told } from "./dialogs.js";
@@ -89,8 +89,8 @@ const stream = new TabStream({
 
 const coarse = () => matchMedia("(pointer: coarse)").matches;
 const isProject = (scope) => scope !== "" && scope !== "archived";
-const address = (id) => (id ? `/session/${id}` : "/");
-const inAddress = () => location.pathname.match(/^\/session\/([0-9A-Za-z_-]+)$/)?.[1] ?? null;
+const address = (id) => at(id ? `/session/${id}` : "/");
+const inAddress = () => location.pathname.slice(at("").length).match(/^\/session\/([0-9A-Za-z_-]+)$/)?.[1] ?? null;
 
 // -- which chat is open ---------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ function blank({ push = true } = {}) {
   closeDrawer();
   chat.blank();
   composer.put(drafts.of(null));
-  if (push && location.pathname !== "/") history.pushState(null, "", "/");
+  if (push && location.pathname !== address(null)) history.pushState(null, "", address(null));
   stream.open();
   composer.focus();
 }

@@ -1,0 +1,50 @@
+"""The web app inside another, and in an asyncio program."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.examples import mounted
+
+
+@pytest.fixture
+async def client(tmp_path, nursery):
+    url = await nursery.start(mounted.main, tmp_path)
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        yield client
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_page_its_files_and_its_streams_work_under_a_prefix(client):
+    assert (await client.get("/")).text == "the host itself\n"
+    assert (await client.get("/chat")).headers["location"] == "/chat/"
+    for page in ("/chat/", "/chat/session/some1", "/chat/inspector"):
+        html = (await client.get(page)).text
+        assert 'data-root="/chat"' in html
+        assert 'href="/chat/' in html
+        assert '="/static' not in html
+        assert '="/inspector' not in html
+    assert (await client.get("/chat/static/js/main.js")).status_code == 200
+    assert (await client.get("/static/js/main.js")).text == "the host itself\n"
+
+    created = await client.post("/chat/api/session/new", json={})
+    session_id = created.json()["session"]["session_id"]
+    body = {"session_id": session_id, "message": "hello you"}
+    started = await client.post("/chat/api/chat/start", json=body, headers={"Idempotency-Key": "k"})
+    again = await client.post("/chat/api/chat/start", json=body, headers={"Idempotency-Key": "k"})
+    assert started.json()["stream_id"] == again.json()["stream_id"]
+    words = ""
+    path = f"/chat/api/chat/stream?stream_id={started.json()['stream_id']}"
+    async with client.stream("GET", path) as response:
+        async for line in response.aiter_lines():
+            if line.startswith("data: ") and "text" in (data := json.loads(line[6:])):
+                words += data["text"]
+    assert words == "hello you "
+
+
+async def test_a_request_from_another_site_is_refused_there_too(client):
+    refused = await client.post(
+        "/chat/api/session/new", json={}, headers={"Origin": "http://evil.example"}
+    )
+    assert refused.status_code == 403
