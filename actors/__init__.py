@@ -12,6 +12,7 @@ from ._core.errors import (
     ChildFailed,
     MailboxFull,
     Moved,
+    NotOnTrio,
     Rejected,
     UnknownKind,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "MailboxFull",
     "Message",
     "Moved",
+    "NotOnTrio",
     "Ref",
     "Rejected",
     "RestartPolicy",

@@ -9,7 +9,17 @@ from uuid import uuid4
 
 import trio
 
-from actors import ActorError, CellStatistics, Kind, Ref, Rejected, Statistics, System, open_system
+from actors import (
+    ActorError,
+    CellStatistics,
+    Kind,
+    NotOnTrio,
+    Ref,
+    Rejected,
+    Statistics,
+    System,
+    open_system,
+)
 from actors.index.actor import Index
 from actors.index.messages import Row, RowsOf
 from actors.projects.actor import Projects
@@ -205,10 +215,12 @@ async def open_greenroom(
     which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
     with a summary of what is old.
 
-    Raises `DirectoryInUse` if another process owns the directory. `disk`, `clock` (epoch seconds)
-    and `new_id` are for tests: with a disk of their own nothing is locked, and `data_dir` is but
-    a name.
+    Raises `DirectoryInUse` if another process owns the directory, and `NotOnTrio`.
+    `disk`, `clock` (epoch seconds) and `new_id` are for tests: with a disk of their own nothing is
+    locked, and `data_dir` is but a name.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise NotOnTrio
     with own_directory(data_dir) if disk is None else nullcontext():
         async with (
             open_record_store(data_dir / "sessions", disk=disk) as store,

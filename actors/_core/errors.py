@@ -10,6 +10,7 @@ __all__ = [
     "Elsewhere",
     "MailboxFull",
     "Moved",
+    "NotOnTrio",
     "Rejected",
     "UnknownKind",
     "in_words",
@@ -80,6 +81,17 @@ class Elsewhere(ActorError):
 
 class UnknownKind(ActorError):
     """No kind of that name was given to `open_system`."""
+
+
+class NotOnTrio(RuntimeError):
+    """Actors were opened where Trio does not run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "actors live on Trio, and Trio does not run here: call trio.run(main), or"
+            ' anyio.run(main, backend="trio"); from asyncio, run Trio as its guest, as'
+            " tests/examples/from_asyncio.py does"
+        )
 
 
 def in_words(error: BaseException) -> str:

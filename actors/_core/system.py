@@ -10,7 +10,7 @@ import trio
 from .actor import Kind
 from .cell import Cell
 from .dead_letters import DeadLetter, DeadLetters, log_dead_letter
-from .errors import ActorStopped
+from .errors import ActorStopped, NotOnTrio
 from .passivation import Passivation
 from .ref import Ref
 from .registry import Registry
@@ -139,8 +139,10 @@ async def open_system(
     At the end of the block, also when it ends by an exception or is cancelled, all actors handle
     the mail that is waiting and run `on_stop`, those of the kinds named last first. What has not
     ended after `drain_seconds` is cancelled. An exception of the block leaves it as it is, not
-    wrapped in a group.
+    wrapped in a group. Raises `NotOnTrio` under asyncio.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise NotOnTrio
     by_name = {kind.name: kind for kind in kinds}
     if len(by_name) < len(kinds):
         raise ValueError(f"two kinds of one name: {', '.join(kind.name for kind in kinds)}")
