@@ -125,6 +125,7 @@ class Greenroom:
         return self._shared.accepting
 
     def statistics(self) -> Statistics:
+        """All live actors, and what has happened; nothing is gathered until it is called."""
         return self._system.statistics()
 
     def session_statistics(self, session_id: str) -> CellStatistics | None:
@@ -132,9 +133,11 @@ class Greenroom:
         return self._system.cell_statistics("session", session_id)
 
     def journal_statistics(self) -> JournalStatistics:
+        """Of what running turns show: its size, and how long its commits take."""
         return self._journal.statistics()
 
     def record_statistics(self) -> WriterStatistics:
+        """Of the saves of sessions: how long they take, and whether one is stuck."""
         return self._shared.store.statistics()
 
     def saving_seconds(self, session_id: str) -> float:

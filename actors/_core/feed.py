@@ -44,6 +44,7 @@ class Feed(Generic[T]):
 
     @property
     def readers_waiting(self) -> int:
+        """How many tasks wait for the next entry."""
         return len(self._readers)
 
     @trio.lowlevel.enable_ki_protection

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 
 class RecordInfo(NamedTuple):
+    """One record as it was last seen, without its content."""
+
     name: str
     mtime_ns: int
     size: int
@@ -142,6 +144,7 @@ class RecordStore:
         return 0.0 if since is None else trio.current_time() - since
 
     def statistics(self) -> WriterStatistics:
+        """Of the task that writes: how long its commits take, and whether it is stuck."""
         return self._writer.statistics()
 
     async def scan(self) -> list[RecordInfo]:

@@ -12,6 +12,8 @@ DIRECTORY_MODE = 0o700
 
 
 class FileInfo(NamedTuple):
+    """One file as `scan` saw it. `inode` tells it from another of the same name."""
+
     name: str
     mtime_ns: int
     size: int
@@ -28,17 +30,38 @@ class Disk(Protocol):
     latency: float
     """If they do not: the seconds of Trio's clock that a batch of them takes."""
 
-    def make_directory(self, path: Path) -> None: ...
-    def names(self, path: Path) -> Iterable[str]: ...
-    def scan(self, path: Path) -> Iterable[FileInfo]: ...
-    def read(self, path: Path) -> bytes: ...
-    def create(self, path: Path, data: bytes) -> FileInfo: ...
-    def append(self, path: Path, data: bytes) -> FileInfo: ...
-    def truncate(self, path: Path, size: int) -> None: ...
-    def flush(self, path: Path) -> None: ...
-    def replace(self, source: Path, target: Path) -> None: ...
-    def remove(self, path: Path) -> None: ...
-    def flush_directory(self, path: Path) -> None: ...
+    def make_directory(self, path: Path) -> None:
+        """With those above it; one that is there is no error."""
+
+    def names(self, path: Path) -> Iterable[str]:
+        """Of the files in a directory, in no order."""
+
+    def scan(self, path: Path) -> Iterable[FileInfo]:
+        """The same with what is known of each, without those that go meanwhile."""
+
+    def read(self, path: Path) -> bytes:
+        """The whole file; `FileNotFoundError`."""
+
+    def create(self, path: Path, data: bytes) -> FileInfo:
+        """A new file with this content; `FileExistsError` if the name is taken."""
+
+    def append(self, path: Path, data: bytes) -> FileInfo:
+        """To the end of a file, which is made if there is none."""
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Keep the first `size` bytes."""
+
+    def flush(self, path: Path) -> None:
+        """The file's content survives a power cut when this returns; its name may not."""
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename in one step; what was at `target` is gone."""
+
+    def remove(self, path: Path) -> None:
+        """The file's name."""
+
+    def flush_directory(self, path: Path) -> None:
+        """The names in it survive a power cut when this returns."""
 
 
 class RealDisk:

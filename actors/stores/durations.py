@@ -29,10 +29,12 @@ class Durations:
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, seconds: float) -> None:
+        """Take one, in seconds."""
         self.count += 1
         self.total += seconds
         self._recent.append(seconds)
 
     def summary(self) -> DurationsSummary:
+        """As it stands; sorts the last few."""
         recent = sorted(self._recent) or [0.0]
         return DurationsSummary(self.count, self.total, recent[len(recent) // 2], recent[-1])

@@ -49,4 +49,5 @@ class Puppet:
         await puppet_turn._run()
 
     async def next_turn(self) -> PuppetTurn:
+        """The next turn that has begun; waits for it."""
         return await self._receive.receive()
