@@ -1,4 +1,4 @@
-"""The programs in the README run as they stand there."""
+"""The programs in the README and in the library's guide run as they stand there."""
 
 import os
 import re
@@ -9,7 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PROGRAM = r"```python\n(.*?)```"
+PROGRAMS = re.findall(PROGRAM, (ROOT / "README.md").read_text(), re.DOTALL)
+GUIDE = (ROOT / "actors/README.md").read_text()
+SHOWN = re.findall(PROGRAM + r"\n\n```text\n(.*?)```", GUIDE, re.DOTALL)
+TEST_MODULE = re.compile(r"# (test_\w+\.py)\n")
+
+
+def run(directory, *arguments):
+    finished = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
 
 
 @pytest.mark.parametrize(
@@ -18,14 +36,21 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), 
     ids=("a greenroom of your own", "an actor of your own"),
 )
 def test_the_programs_in_the_readme_run(program, printed, tmp_path):
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert printed in [line.strip() for line in finished.stdout.splitlines()]
+    said = run(tmp_path, "-W", "error", "-c", program)
+    assert printed in [line.strip() for line in said.splitlines()]
+
+
+@pytest.mark.parametrize(("program", "printed"), SHOWN)
+def test_the_programs_in_the_guide_print_what_is_below_them(program, printed, tmp_path):
+    module = TEST_MODULE.match(program)
+    if module is None:
+        assert run(tmp_path, "-W", "error", "-c", program) == printed
+        return
+    (tmp_path / module[1]).write_text(program)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["actors.testing.plugin"]\n')
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
+    assert printed.strip() in run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_every_program_of_the_guide_is_run():
+    assert len(SHOWN) == GUIDE.count("```python") == 6
