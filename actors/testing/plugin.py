@@ -31,7 +31,7 @@ from .checked import open_checked_greenroom, open_checked_system
 from .puppet import Puppet
 from .schedule import seeded_schedule
 
-OURS = ("actor_system", "greenroom", "actor_seed")
+OURS = ("actor_system", "greenroom")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,10 +69,10 @@ def _run(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    used: Sequence[str] = getattr(item, "fixturenames", ())
-    if item.get_closest_marker("trio") is not None and any(name in used for name in OURS):
+    seed: int | None = item.callspec.params.get("actor_seed") if hasattr(item, "callspec") else None
+    ours = seed is not None or any(name in getattr(item, "fixturenames", ()) for name in OURS)
+    if ours and item.get_closest_marker("trio") is not None:
         item.add_marker(pytest.mark.trio(run=_run), append=False)
-    seed = item.callspec.params.get("actor_seed") if hasattr(item, "callspec") else None
     with nullcontext() if seed is None else seeded_schedule(seed):
         try:
             return (yield)

@@ -52,12 +52,16 @@ async def test_clean(actor_system):
         assert await system.ref("echo", "a").ask(Say(1)) == 1
         system.ref("echo", "a").tell(Say(2))
 
+@pytest.mark.seeds(2)
+async def test_seeds_alone():
+    await trio.sleep(100_000)
+
 async def test_a_clock_of_its_own(actor_system, mock_clock):
     assert trio.lowlevel.current_clock() is mock_clock
     async with actor_system(ECHO):
         pass
 """)
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=4)
 
 
 @pytest.mark.parametrize(
