@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import msgspec
 import trio
+from httpx_sse import EventSource, aconnect_sse
 
 from actors.session.agent import AgentError, AgentTurn, Emit
 
+from .bounded import EVENT_BYTES, Bounded, TooLarge
 from .chunks import Chunk, decode_chunk, events_of
-from .event_stream import EVENT_BYTES, EventParser, TooLarge
 from .provider_errors import agent_error, cut_off, endless, malformed, timed_out, unreachable
 
 __all__ = ["OpenAIAgent", "open_client"]
@@ -111,12 +112,11 @@ class OpenAIAgent:
 
     async def _stream(self, body: dict[str, Any], emit: Emit) -> None:
         answering = False
-        stream = self._client.stream("POST", "chat/completions", json=body)
         try:
-            async with stream as response:
-                await self._check(response)
+            async with aconnect_sse(self._client, "POST", "chat/completions", json=body) as source:
+                await self._check(source.response)
                 answering = True
-                async with aclosing(self._chunks(response)) as chunks:
+                async with aclosing(self._chunks(source)) as chunks:
                     async for chunk in chunks:
                         for event in events_of(chunk):
                             await emit(event)
@@ -129,19 +129,17 @@ class OpenAIAgent:
         except TooLarge as error:
             raise endless(f"an event of more than {EVENT_BYTES >> 20} MB") from error
 
-    async def _chunks(self, response: httpx.Response) -> AsyncGenerator[Chunk, None]:
+    async def _chunks(self, source: EventSource) -> AsyncGenerator[Chunk, None]:
         """All chunks up to the last one. An end without a finish is a cut."""
         finished = False
-        parser = EventParser()
-        async with aclosing(response.aiter_bytes()) as parts:  # type: ignore[type-var]
-            async for part in parts:
-                for data in parser.feed(part):
-                    if data == "[DONE]":
-                        return
-                    if data:
-                        chunk = decode_chunk(data, self._secret)
-                        finished = finished or chunk.finished
-                        yield chunk
+        async with aclosing(source.aiter_sse()) as events:
+            async for event in events:
+                if event.data == "[DONE]":
+                    return
+                if event.data:
+                    chunk = decode_chunk(event.data, self._secret)
+                    finished = finished or chunk.finished
+                    yield chunk
         if not finished:
             raise cut_off()
 
@@ -152,6 +150,8 @@ class OpenAIAgent:
                 raise malformed("not an event stream")
             if _is_packed(response):
                 raise malformed("compressed, though it was asked not to")
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = Bounded(response.stream)
             return
         said = await _read_some(response, ERROR_BODY)
         if response.status_code == 400 and self._with_usage and b"stream_options" in said:

@@ -3,11 +3,12 @@ projects and searches are damaged in `tests/faults/test_damage.py` and beside th
 """
 
 import json
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 import pytest
-from httpx_sse._decoders import SSEDecoder
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +22,8 @@ from actors.session.record import Record, load, summary
 from actors.session.titles import fallback_title, may_title, tidied_title, title_request
 from actors.session.transcript import cards_before, model_input, revision
 from app import bodies, views
+from app.agents.bounded import Bounded, TooLarge
 from app.agents.chunks import Chunk, decode_chunk, events_of
-from app.agents.event_stream import EventParser, TooLarge
 from app.agents.provider_errors import agent_error
 from app.bodies import BadRequest, decode_body, import_of
 from app.config import Config, ConfigError, make_config
@@ -63,52 +64,32 @@ def damaged(value, data):
 
 # -- what a provider sends ----------------------------------------------------------------------
 
-LINES = st.lists(
-    st.sampled_from(
-        [b"data: a", b"data:b", b"data", b"data:", b"", b"", b": c", b"event: x", b"id: 1", b"da"]
-    )
-    | st.binary(max_size=6),
-    max_size=12,
-)
+
+async def each_of(parts):
+    for part in parts:
+        yield part
 
 
-def reference(stream):
-    """As httpx-sse decodes it, whose lines end as ours do."""
-    decoder = SSEDecoder()
-    lines = stream.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
-    if lines and not lines[-1].endswith((b"\r", b"\n")):
-        lines.pop()
-    events = [decoder.decode(line.rstrip(b"\r\n").decode(errors="replace")) for line in lines]
-    return [event.data for event in events if event is not None]
+async def read_through(parts, most):
+    async with aclosing(each_of(parts)) as sent:
+        return [part async for part in Bounded(sent, most=most)]
 
 
-@given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.data())
-def test_events_are_those_of_the_standard_however_they_are_cut(lines, end, data):
-    stream = b"".join(line + end for line in lines)
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@given(st.lists(st.integers(0, 30), max_size=20), st.data())
+def test_events_that_end_pass_however_they_are_cut(end, sizes, data):
+    stream = b"".join(b"x" * size + end for size in sizes)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    parser, events = EventParser(), []
-    for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        events += parser.feed(stream[start:stop])
-    # An event that says something is the same; without data there is nothing to us.
-    assert [e for e in events if e] == [e for e in reference(stream) if e]
+    parts = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert b"".join(trio.run(read_through, parts, len(stream) + 1)) == stream
+    if max(map(len, parts)) <= 40:
+        assert b"".join(trio.run(read_through, parts, 100)) == stream
 
 
-@given(st.lists(st.binary(max_size=40), max_size=40))
-def test_nothing_that_grows_is_kept(parts):
-    parser = EventParser(most=30)
-    try:
-        for part in parts:
-            assert all(len(event) <= 70 for event in parser.feed(part))
-    except TooLarge:
-        pass
-    assert len(parser._line) + len(parser._data) <= 30 + 40 + 40
-
-
-def test_a_long_line_that_comes_byte_by_byte_takes_no_longer_than_it_must():
-    parser = EventParser()
+@pytest.mark.parametrize("part", [b"x", b"x\n", b"data: x\n"])
+async def test_an_event_without_end_is_too_large(part):
     with pytest.raises(TooLarge):
-        for _ in range(5 << 20):
-            parser.feed(b"x")
+        await read_through([part] * 200, 100)
 
 
 @given(JSON, st.data())
