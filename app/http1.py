@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 MOST_READ = 64 * 1024
 HEAD_BYTES = 16 * 1024  # of a request
 AHEAD_BYTES = 64 * 1024  # of requests that a client sends while another is answered
+LAST_ANSWER_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 32 << 20
 BODILESS = frozenset({204, 304})
@@ -57,8 +58,17 @@ class Http1Connection:
         self._client = _address(stream.socket.getpeername())
         self._server = _address(stream.socket.getsockname())
         self._ended = False  # the client has sent all it will
+        self._streaming = False  # its answer, perhaps for ever
         self._unsent = b""  # of what was written: the client takes it slowly
-        self.over = False  # nobody listens, or nothing can be said any more
+        self._gone = trio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Nobody listens, or nothing can be said any more."""
+        return self._gone.is_set()
+
+    def end(self) -> None:
+        self._gone.set()
 
     async def run(self) -> bytes | None:
         """Serve until the connection is done for, and close it. Gives all that the client has sent,
@@ -135,23 +145,43 @@ class Http1Connection:
         return event
 
     async def wait_gone(self) -> None:
-        """Until the client has left. It may send its next requests meanwhile: some of them."""
+        """Until the client has left. It may send its next requests meanwhile: some of them. One
+        that has sent its last may still wait for the answers, and nobody can tell it from one that
+        left: it gets a while for each, and no stream.
+        """
         while not self.over:
-            if len(self._parser.trailing_data[0]) > AHEAD_BYTES:
-                await trio.sleep_forever()
-            self._take(await self._read())
+            if self._ended:
+                with trio.move_on_after(LAST_ANSWER_SECONDS):
+                    await self._gone.wait()
+                self.end()
+            elif len(self._parser.trailing_data[0]) > AHEAD_BYTES:
+                await self._gone.wait()
+            else:
+                self._take(await self._read())
 
     async def _read(self) -> bytes:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        try:
             return await self._stream.receive_some(MOST_READ)
-        return b""
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.end()
+            return b""
 
     def _take(self, data: bytes) -> None:
         if not data:
-            self._ended = self.over = True
+            self._ended = True
+            self._end_of_streams()
         if self._seen is not None:
             self._seen += data
         self._parser.receive_data(data)
+
+    def streams(self, streaming: bool) -> None:
+        """Whether what it answers now is told bit by bit."""
+        self._streaming = streaming
+        self._end_of_streams()
+
+    def _end_of_streams(self) -> None:
+        if self._streaming and self._ended:
+            self.end()
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -163,7 +193,7 @@ class Http1Connection:
     def framed(self, data: bytes) -> bytes:
         return self._parser.send(h11.Data(data=data)) or b""
 
-    def end(self) -> bytes:
+    def last(self) -> bytes:
         return self._parser.send(h11.EndOfMessage()) or b""
 
     async def write(self, data: bytes) -> None:
@@ -183,7 +213,7 @@ class Http1Connection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.over = True
+            self.end()
             return True
         self._unsent = data[sent:]
         return not self._unsent
@@ -199,12 +229,12 @@ class Http1Connection:
             self._writes.drop(self._stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        self.over = True
+        self.end()
 
     async def send_whole(self, status: int) -> None:
         with suppress(h11.LocalProtocolError):
             head = self.head(status, [(b"content-length", b"0"), (b"connection", b"close")])
-            await self.write(head + self.end())
+            await self.write(head + self.last())
 
     async def refuse(self, error: h11.RemoteProtocolError) -> None:
         """Say what is wrong with what the client sent, if nothing was said yet."""
@@ -246,7 +276,8 @@ class Exchange:
                 return await self._body()
             except h11.RemoteProtocolError as error:
                 await self._connection.refuse(error)
-                self.started = self._connection.over = True
+                self.started = True
+                self._connection.end()
         await self._connection.wait_gone()
         return {"type": "http.disconnect"}
 
@@ -269,6 +300,7 @@ class Exchange:
         if self._chunked:
             headers.append((b"transfer-encoding", b"chunked"))
         self._head = (status, headers)
+        self._connection.streams(not sized and not self._bodiless)
 
     async def _send_body(self, body: bytes, more: bool) -> None:
         connection, data = self._connection, b""
@@ -280,7 +312,8 @@ class Exchange:
         if body and not self._bodiless:
             data += self._framed(body)
         if not more:
-            data += connection.end()
+            data += connection.last()
+            connection.streams(False)
         if data:
             await connection.write(data)
         if more:

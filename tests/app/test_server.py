@@ -20,6 +20,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from app import server
 from app.direct import EXTENSION
+from app.http1 import LAST_ANSWER_SECONDS
 from app.writes import WRITE_TIMEOUT
 
 BLOCK = b"x" * 65536
@@ -304,9 +305,32 @@ async def test_the_connection_of_a_client_that_left_is_gone_at_once(house, mock_
                     await ask(client, path)
                     await (read_until(client, b"hello") if path == "/" else house.reached.wait())
             await wait_all_tasks_blocked()
+            mock_clock.jump(LAST_ANSWER_SECONDS)
+            await wait_all_tasks_blocked()
         async with connected(address) as client:
             await ask(client, "/")
             await read_until(client, b"hello")
+
+
+async def test_who_has_sent_its_last_request_gets_all_answers(house):
+    if house.stock:
+        pytest.skip("the last one is lost now and then")
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * 200)
+        await client.send_eof()
+        assert (await read_to_eof(client)).count(b"hello") == 200
+
+
+async def test_who_has_sent_its_last_request_may_wait_for_the_answer(house, mock_clock):
+    if house.stock:
+        pytest.skip("it takes that for a client that left")
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/slow")
+        await client.send_eof()
+        await house.reached.wait()
+        await wait_all_tasks_blocked()
+        house.release.set()
+        assert b"slow answer" in await read_to_eof(client)
 
 
 async def test_stock_hypercorn_still_keeps_the_connection_of_a_client_that_left(house, mock_clock):
