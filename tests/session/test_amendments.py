@@ -57,7 +57,7 @@ def test_one_that_is_torn_is_not_there(versions, chance):
     """Any part of it may be, with zeros for what was to be written."""
     data, lines = file_of(versions)
     before = data + b"".join(lines[:-1])
-    cut = lines[-1][: chance.randrange(1, len(lines[-1]))]
+    cut = lines[-1][: chance.randrange(1, len(lines[-1]) - 1)]
     zeros = bytes(len(lines[-1]) - len(cut))
     for tail in (cut, cut + zeros, cut + zeros[:-1] + b"\n"):
         assert load("a", before + tail) == load("a", before)
