@@ -71,7 +71,7 @@ class Greenroom:
     list, their projects and the search in those of `actors.index`, `.projects` and `.search`.
     """
 
-    def __init__(self, system: System, shared: Shared, journal: Journal) -> None:
+    def __init__(self, system: System, shared: Shared, journal: Journal, root: RecordStore) -> None:
         self.feeds = shared.feeds
         self.index = system.ref("index", "main")
         self.projects = system.ref("projects", "main")
@@ -79,6 +79,7 @@ class Greenroom:
         self._system = system
         self._shared = shared
         self._journal = journal
+        self._root = root
 
     def session(self, session_id: str) -> Ref:
         """The session's address, whether there is such a session or not.
@@ -139,6 +140,18 @@ class Greenroom:
     def record_statistics(self) -> WriterStatistics:
         """Of the saves of sessions: how long they take, and whether one is stuck."""
         return self._shared.store.statistics()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Inside the block nothing of its own is written to disk, and all that was ever answered
+        is there: what comes after another is not there without it.
+        """
+        async with self._shared.store.held(), self._root.held(), self._journal.held():
+            yield
+
+    async def check_disk(self) -> None:
+        """Whether the disk takes a file now. Raises `StoreError`."""
+        await self._shared.store.check()
 
     def saving_seconds(self, session_id: str) -> float:
         """How long a save of the session's record has waited for the disk; 0 if none does."""
@@ -247,7 +260,7 @@ async def open_greenroom(
                 open_system(*_kinds(shared, root, database)) as system,
                 trio.open_nursery() as nursery,
             ):
-                greenroom = Greenroom(system, shared, journal)
+                greenroom = Greenroom(system, shared, journal, root)
                 await greenroom.recover()
                 if database is not None:
                     nursery.start_soon(_forget_removed, greenroom, trio.Path(database))

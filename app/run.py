@@ -5,12 +5,13 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -22,6 +23,7 @@ from quart_trio import QuartTrio
 from .config import Config, ConfigError
 from .data_dir import check_data_dir
 from .progress import show_progress
+from .run_file import remove_run_file, write_run_file
 from .server import Address, bind, serve
 
 __all__ = ["House", "run"]
@@ -37,11 +39,14 @@ LAST_RESORT_SECONDS = 9.5
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What a run serves: an app, how it comes to rest, and what answers in it."""
+    """What a run serves: an app, how it comes to rest, and what answers in it. `token` is known to
+    whoever may read the data directory; see `app.run_file`.
+    """
 
     app: QuartTrio
     settle: Callable[[], Awaitable[object]]
     agent_status: Callable[[], Mapping[str, Any]]
+    token: str = field(default_factory=secrets.token_urlsafe, repr=False)
 
 
 OpenHouse = Callable[[Config, trio.Event], AbstractAsyncContextManager[House]]
@@ -52,6 +57,7 @@ async def run(config: Config, open_house: OpenHouse) -> int:
 
     A second signal cuts the settling short. Raises `ConfigError` if it cannot start.
     """
+    os.umask(0o077)  # whatever it was: what lies here is for its owner only
     check_data_dir(config.data_dir)
     _allow_many_files()
     exit_code = 0
@@ -84,20 +90,34 @@ async def _serve(
     stopping: trio.Event,
     serving: trio.Event,
 ) -> None:
-    async with open_house(config, stopping) as house, trio.open_nursery() as nursery:
+    async with open_house(config, stopping) as house:
+        try:
+            await _serve_house(config, house, listener, stopping, serving)
+        finally:
+            remove_run_file(config.data_dir)
 
-        async def settle() -> None:
-            with trio.move_on_after(SETTLE_SECONDS) as scope:
-                await house.settle()
-            if scope.cancelled_caught:
-                logger.warning("Not everything had settled after %s s", SETTLE_SECONDS)
 
-        stock = config.http == "stock"
-        start = partial(serve, house.app, listener, stopping=stopping, settle=settle, stock=stock)
+async def _serve_house(
+    config: Config,
+    house: House,
+    listener: trio.SocketListener,
+    stopping: trio.Event,
+    serving: trio.Event,
+) -> None:
+    async def settle() -> None:
+        with trio.move_on_after(SETTLE_SECONDS) as scope:
+            await house.settle()
+        if scope.cancelled_caught:
+            logger.warning("Not everything had settled after %s s", SETTLE_SECONDS)
+
+    stock = config.http == "stock"
+    start = partial(serve, house.app, listener, stopping=stopping, settle=settle, stock=stock)
+    async with trio.open_nursery() as nursery:
         address = await nursery.start(start)
         serving.set()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLD)
+        write_run_file(config.data_dir, address, house.token)
         _announce(address)
         nursery.start_soon(show_progress, house.agent_status, stopping)
 

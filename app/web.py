@@ -21,6 +21,7 @@ from . import (
     page,
     projects,
     quiet,
+    readiness,
     sessions,
     side_streams,
     tab,
@@ -69,6 +70,7 @@ def create_app(
         tab.routes(greenroom, stopping),
         inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
+        readiness.routes(greenroom, answers.statistics, agent_status, stopping),
         page.routes(page_dir, MAX_BODY),
         openapi.routes(app),
     ):

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ __all__ = ["RecordInfo", "RecordStore", "open_record_store"]
 
 NAME = re.compile(r"[0-9A-Za-z_-]{1,200}")
 SUFFIX = ".json"
+CHECK_BYTES = 64 * 1024
 
 T = TypeVar("T")
 
@@ -64,7 +65,12 @@ class _Rename:
     target: Path
 
 
-_Job = _Save | _Append | _Delete | _Rename
+@dataclass(frozen=True, slots=True)
+class _Check:
+    temporary: Path
+
+
+_Job = _Save | _Append | _Delete | _Rename | _Check
 
 
 class RecordStore:
@@ -147,6 +153,27 @@ class RecordStore:
         """Of the task that writes: how long its commits take, and whether it is stuck."""
         return self._writer.statistics()
 
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is written inside the block; what would be waits."""
+        return self._writer.held()
+
+    async def check(self) -> None:
+        """Whether the disk takes a file now; raises `StoreError`. Leaves nothing behind, and may
+        be given up at any time.
+        """
+        name = f"check.json.tmp.{os.getpid()}.{next(self._numbers)}"
+        checked = trio.Event()
+        failures: list[BaseException] = []
+
+        def done(error: BaseException | None) -> None:
+            failures.extend(() if error is None else (error,))
+            checked.set()
+
+        self._writer.submit(_Check(self._directory / name), done)
+        await checked.wait()
+        if failures:
+            raise store_error(failures[0])
+
     async def scan(self) -> list[RecordInfo]:
         """All records, the sizes and times of their files."""
         return [
@@ -188,9 +215,13 @@ class RecordStore:
                     self._disk.remove(target)
                 case _Rename(source, target):
                     self._disk.replace(source, target)
+                case _Check(temporary):
+                    self._disk.create(temporary, bytes(CHECK_BYTES))
+                    self._disk.flush(temporary)
+                    self._disk.remove(temporary)
         except OSError as error:
             with suppress(OSError):
-                if isinstance(job, _Save):
+                if isinstance(job, _Save | _Check):
                     self._disk.remove(job.temporary)
                 elif isinstance(job, _Append):
                     self._disk.truncate(job.target, job.size)

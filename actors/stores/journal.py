@@ -8,7 +8,7 @@ a test can walk through, byte by byte: damage costs the entries it hit, and no o
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -228,6 +228,10 @@ class Journal:
             entries=self._entries,
             writer=self._writer.statistics(),
         )
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is written inside the block; what would be waits."""
+        return self._writer.held()
 
     # -- giving space back ------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -28,10 +28,26 @@ Commit = Callable[[Sequence[J]], Sequence[BaseException | None]]
 
 @dataclass(frozen=True, slots=True)
 class WriterStatistics:
-    """`busy_seconds` is how long the batch that is with the disk has been there; 0 if none is."""
+    """`busy_seconds` is how long the batch that is with the disk has been there; 0 if none is.
+    `failures` counts the batches of which the disk refused some.
+    """
 
     commits: DurationsSummary
     busy_seconds: float
+    failures: int
+
+
+class Hold:
+    """A pause between two batches: for a writer in a thread, or in a task."""
+
+    def __init__(self) -> None:
+        self.reached = trio.Event()
+        self.over = Event()
+        self.over_in_trio = trio.Event()
+
+    def end(self) -> None:
+        self.over.set()
+        self.over_in_trio.set()
 
 
 class Writer(Generic[J]):
@@ -39,7 +55,7 @@ class Writer(Generic[J]):
 
     def __init__(
         self,
-        queue: Callable[[tuple[J, Done]], None],
+        queue: Callable[[tuple[J, Done] | Hold], None],
         commit: Commit[J],
         clock: Callable[[], float],
     ) -> None:
@@ -48,11 +64,12 @@ class Writer(Generic[J]):
         self._clock = clock
         self._durations = Durations()
         self._began: float | None = None
+        self._failures = 0
 
     def statistics(self) -> WriterStatistics:
         began = self._began
         busy = 0.0 if began is None else self._clock() - began
-        return WriterStatistics(self._durations.summary(), busy)
+        return WriterStatistics(self._durations.summary(), busy, self._failures)
 
     def submit(self, job: J, done: Done) -> None:
         """Never waits. The job is done whatever becomes of who submitted it."""
@@ -61,6 +78,19 @@ class Writer(Generic[J]):
     async def do(self, job: J) -> None:
         """Wait until the job is durable; see `wait_durable`."""
         await wait_durable(partial(self.submit, job))
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Nothing is written inside the block. What was submitted before it is done, and what is
+        submitted meanwhile waits.
+        """
+        hold = Hold()
+        self._queue(hold)
+        try:
+            await hold.reached.wait()
+            yield
+        finally:
+            hold.end()
 
     # -- for who does the work: in its thread, then in Trio's ------------------------------------
 
@@ -87,6 +117,7 @@ class Writer(Generic[J]):
         seconds: float,
     ) -> None:
         self._durations.add(seconds)
+        self._failures += any(isinstance(outcome, OSError) for outcome in outcomes)
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             done(outcome)
 
@@ -142,53 +173,59 @@ async def background(work: Callable[[], Awaitable[None]]) -> AsyncIterator[trio.
 @asynccontextmanager
 async def _threaded(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
     # A dedicated thread: a hop costs a tenth of one to Trio's thread pool.
-    queue: SimpleQueue[tuple[J, Done] | None] = SimpleQueue()
+    queue: SimpleQueue[tuple[J, Done] | Hold] = SimpleQueue()
+    end = Hold()
     token = trio.lowlevel.current_trio_token()
     finished = trio.Event()
     writer = Writer(queue.put, commit, perf_counter)
 
     def work() -> None:
-        while (first := queue.get()) is not None:
-            batch, more = _waiting(queue, first)
+        item = queue.get()
+        while item is not end:
+            if isinstance(item, Hold):
+                token.run_sync_soon(item.reached.set)
+                item.over.wait()
+                item = queue.get()
+                continue
+            batch, following = _waiting(queue, item)
             writer.begin()
             outcomes = writer.run(batch)
             token.run_sync_soon(writer.deliver, batch, outcomes, writer.took())
-            if not more:
-                break
+            item = following or queue.get()
         token.run_sync_soon(finished.set)
 
     Thread(target=work, name="greenroom writer", daemon=True).start()
     try:
         yield writer
     finally:
-        queue.put(None)
+        queue.put(end)
         with trio.CancelScope(shield=True):
             await finished.wait()
 
 
 def _waiting(
-    queue: "SimpleQueue[tuple[J, Done] | None]", first: tuple[J, Done]
-) -> tuple[list[tuple[J, Done]], bool]:
-    """All jobs that wait now, and whether there will be more."""
+    queue: SimpleQueue[tuple[J, Done] | Hold], first: tuple[J, Done]
+) -> tuple[list[tuple[J, Done]], Hold | None]:
+    """All jobs that wait now, and what ends the row of them, if anything does."""
     batch = [first]
     while True:
         try:
-            job = queue.get_nowait()
+            item = queue.get_nowait()
         except Empty:
-            return batch, True
-        if job is None:
-            return batch, False
-        batch.append(job)
+            return batch, None
+        if isinstance(item, Hold):
+            return batch, item
+        batch.append(item)
 
 
 @asynccontextmanager
 async def _inline(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
-    waiting: list[tuple[J, Done]] = []
+    waiting: list[tuple[J, Done] | Hold] = []
     wake = trio.lowlevel.ParkingLot()
     closing = False
 
-    def queue(job: tuple[J, Done]) -> None:
-        waiting.append(job)
+    def queue(item: tuple[J, Done] | Hold) -> None:
+        waiting.append(item)
         wake.unpark()
 
     writer = Writer(queue, commit, trio.current_time)
@@ -196,10 +233,16 @@ async def _inline(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
     async def work() -> None:
         with trio.CancelScope(shield=True):
             while waiting or not closing:
-                if waiting:
+                first = waiting[0] if waiting else None
+                if isinstance(first, Hold):
+                    del waiting[0]
+                    first.reached.set()
+                    await first.over_in_trio.wait()
+                elif first is not None:
                     writer.begin()
                     await trio.sleep(disk.latency)
-                    batch, waiting[:] = waiting[:], []
+                    batch = _up_to_a_hold(waiting)
+                    del waiting[: len(batch)]
                     outcomes = writer.run(batch)
                     writer.deliver(batch, outcomes, writer.took())
                 else:
@@ -211,3 +254,12 @@ async def _inline(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
         finally:
             closing = True
             wake.unpark()
+
+
+def _up_to_a_hold(waiting: Sequence[tuple[J, Done] | Hold]) -> list[tuple[J, Done]]:
+    batch = []
+    for item in waiting:
+        if isinstance(item, Hold):
+            break
+        batch.append(item)
+    return batch
