@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from actors import (
 from actors.index.actor import Index
 from actors.index.messages import Row, RowsOf
 from actors.projects.actor import Projects
+from actors.schema import settle_schema
 from actors.search.actor import Searcher
 from actors.search.messages import Forget
 from actors.search.text import Document
@@ -231,13 +232,13 @@ async def open_greenroom(
     which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
     with a summary of what is old.
 
-    Raises `DirectoryInUse` if another process owns the directory, and `NotOnTrio`.
-    `disk`, `clock` (epoch seconds) and `new_id` are for tests: with a disk of their own nothing is
-    locked, and `data_dir` is but a name.
+    Raises `DirectoryInUse` if another process owns the directory, `NewerVersion` if a newer program
+    has written there, and `NotOnTrio`. `disk`, `clock` (epoch seconds) and `new_id` are for tests:
+    with a disk of their own nothing is locked, and `data_dir` is but a name.
     """
     if not trio.lowlevel.in_trio_run():
         raise NotOnTrio
-    with own_directory(data_dir) if disk is None else nullcontext():
+    with _owned(data_dir) if disk is None else nullcontext():
         async with (
             open_record_store(data_dir / "sessions", disk=disk) as store,
             open_record_store(data_dir, disk=disk) as root,
@@ -278,6 +279,13 @@ async def _forget_removed(greenroom: Greenroom, database: trio.Path) -> None:
         if shrunk and await database.exists():
             with suppress(ActorError):  # the next search will see to it
                 await greenroom.search.ask(Forget(sorted(shrunk)))
+
+
+@contextmanager
+def _owned(data_dir: Path) -> Iterator[None]:
+    with own_directory(data_dir):
+        settle_schema(data_dir)
+        yield
 
 
 def _kinds(shared: Shared, root: RecordStore, database: Path | None) -> tuple[Kind, ...]:

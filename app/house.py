@@ -9,6 +9,7 @@ import trio
 from actors.greenroom import open_greenroom
 
 from .agents import open_agent
+from .backup import sweep_links
 from .config import Config
 from .idempotency import open_answers
 from .page import OUR_PAGE
@@ -34,6 +35,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
     ):
+        await trio.to_thread.run_sync(sweep_links, config.data_dir)
 
         def agent_status() -> dict[str, Any]:
             return {"agent": opened.name, "model": opened.model, **opened.status()}
@@ -43,6 +45,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             answers,
             stopping=stopping,
             agent_status=agent_status,
+            data_dir=config.data_dir,
             page_dir=config.page_dir or OUR_PAGE,
         )
         yield House(app, greenroom.settle, agent_status)

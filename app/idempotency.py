@@ -8,7 +8,7 @@ it done and answers anew. An error changed nothing, so it is not kept: the key m
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .bodies import BadRequest
 from .body import read_bytes
 from .http_errors import json_body
 
-__all__ = ["Answers", "open_answers", "register_idempotency"]
+__all__ = ["Answers", "decode_answer", "open_answers", "register_idempotency"]
 
 log = logging.getLogger("app")
 
@@ -43,6 +43,9 @@ class _Answer(msgspec.Struct):
     body: bytes
 
 
+decode_answer = msgspec.json.Decoder(_Answer).decode
+
+
 class Answers:
     """The answers that were given, by key. Of two requests with one key the second waits."""
 
@@ -52,6 +55,10 @@ class Answers:
 
     def statistics(self) -> JournalStatistics:
         return self._journal.statistics()
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is written inside the block; what would be waits."""
+        return self._journal.held()
 
     async def give(
         self, key: str, fingerprint: str, work: Callable[[], Awaitable[Response]]
@@ -76,7 +83,7 @@ class Answers:
 
     async def _find(self, name: str) -> _Answer | None:
         entries = await self._journal.read(name)
-        return msgspec.json.decode(entries[0][1], type=_Answer) if entries else None
+        return decode_answer(entries[0][1]) if entries else None
 
     async def _keep(self, name: str, fingerprint: str, response: Response) -> Response:
         """Durable before it is given. If there is no room for it, what was done stands."""

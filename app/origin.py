@@ -9,7 +9,8 @@ from .http_errors import json_response
 __all__ = ["register_origin_check"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-UNSAFE_PATHS = frozenset({"/api/chat/cancel"})  # changes something, and must stay a GET
+# A GET that changes something, and one that costs a lot.
+UNSAFE_PATHS = frozenset({"/api/chat/cancel", "/api/backup"})
 
 
 def register_origin_check(app: Quart) -> None:

@@ -7,9 +7,10 @@ import trio
 from quart import Blueprint, Response
 
 from actors.greenroom import Greenroom
-from actors.stores import JournalStatistics, StoreError
+from actors.stores import StoreError
 
 from .http_errors import json_response
+from .idempotency import Answers
 
 __all__ = ["routes"]
 
@@ -18,7 +19,7 @@ STUCK_SECONDS = 5.0  # of a write that has not come back
 
 def routes(
     greenroom: Greenroom,
-    answers: Callable[[], JournalStatistics],
+    answers: Answers,
     agent_status: Callable[[], Mapping[str, Any]],
     stopping: trio.Event,
 ) -> Blueprint:
@@ -45,7 +46,7 @@ def routes(
         writers = (
             greenroom.record_statistics(),
             greenroom.journal_statistics().writer,
-            answers().writer,
+            answers.statistics().writer,
         )
         stuck = max(writer.busy_seconds for writer in writers)
         if stuck > STUCK_SECONDS:

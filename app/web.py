@@ -18,6 +18,7 @@ from . import (
     chat,
     inspector,
     openapi,
+    operations,
     page,
     projects,
     quiet,
@@ -50,9 +51,11 @@ def create_app(
     *,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
+    data_dir: Path,
     page_dir: Path = page.OUR_PAGE,
 ) -> QuartTrio:
-    """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
+    """The app of one greenroom. Open streams end when `stopping` is set. `data_dir` is where it
+    keeps all that it keeps, `page_dir` holds the page.
 
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
     """
@@ -70,7 +73,8 @@ def create_app(
         tab.routes(greenroom, stopping),
         inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
-        readiness.routes(greenroom, answers.statistics, agent_status, stopping),
+        operations.routes(greenroom, answers, data_dir),
+        readiness.routes(greenroom, answers, agent_status, stopping),
         page.routes(page_dir, MAX_BODY),
         openapi.routes(app),
     ):

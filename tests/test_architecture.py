@@ -20,14 +20,19 @@ ROOMS: dict[str, set[str]] = {
     "actors.projects": KIND | {"actors.projects.messages"},
     "actors.search.messages": {"actors"},
     "actors.search": KIND | {"actors.search.messages"},
+    "actors.schema": {"actors.stores"},
     "actors.greenroom": KIND
+    | {"actors.schema"}
     | {"actors.index", "actors.index.messages", "actors.session", "actors.projects"}
     | {"actors.search", "actors.search.messages"},
+    "actors.doctor": KIND
+    | {"actors.schema", "actors.index", "actors.session", "actors.projects", "actors.search"},
     "actors.testing": KIND | {"actors.index", "actors.session", "actors.greenroom"},
     "actors": CORE,  # the face
     "app": KIND
     | {"actors.index.messages", "actors.session", "actors.greenroom"}
-    | {"actors.projects.messages", "actors.search.messages"},
+    | {"actors.projects.messages", "actors.search.messages"}
+    | {"actors.doctor", "actors.schema"},
 }
 # Who else may be imported, by whom.
 OUTSIDE: dict[str, tuple[str, ...]] = {
@@ -36,12 +41,12 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "hypercorn": ("app.server", "app.http1"),
     "h11": ("app.http1",),
     "werkzeug": ("app.http_errors",),
-    "httpx": ("app.agents",),
+    "httpx": ("app.agents", "app.commands"),
     "httpx_sse": ("app.agents",),
     "click": ("app.cli", "app.commands", "app.run"),
     "jinja2": ("app.export_html",),
     "markdown_it": ("app.export_html",),
-    "sqlite3": ("actors.search",),
+    "sqlite3": ("actors.search", "actors.doctor"),
     "pytest": ("actors.testing.plugin",),
     "xllamacpp": ("app.agents.llama_server",),
 }

@@ -24,7 +24,7 @@ from .messages import (
     RenameProject,
 )
 
-__all__ = ["Projects"]
+__all__ = ["Projects", "dump_projects", "load_projects"]
 
 log = logging.getLogger("actors.projects")
 
@@ -62,7 +62,7 @@ class Projects(Actor):
     async def on_start(self) -> None:
         """A refusal here goes to all who ask; whoever asks next has the file read again."""
         try:
-            self._projects = _load(await self._store.load(self._name))
+            self._projects = load_projects(await self._store.load(self._name))
         except RecordNotFound:
             return
         except StoreError as error:
@@ -148,7 +148,7 @@ class Projects(Actor):
         (see `RecordStore`), until the next change puts it right.
         """
         try:
-            await self._store.save(self._name, _dump(projects))
+            await self._store.save(self._name, dump_projects(projects))
         except StoreError as error:
             raise _unavailable(error) from error
         self._projects = projects
@@ -167,7 +167,7 @@ def _color(text: str | None) -> str | None:
     return text
 
 
-def _load(data: bytes) -> tuple[Project, ...]:
+def load_projects(data: bytes) -> tuple[Project, ...]:
     """Read the file, ours or one of the reference system. Raises `ProjectsDamaged`."""
     try:
         projects = msgspec.json.decode(data, type=list[dict[str, Any]])
@@ -179,7 +179,7 @@ def _load(data: bytes) -> tuple[Project, ...]:
     return tuple(projects)
 
 
-def _dump(projects: Sequence[Project]) -> bytes:
+def dump_projects(projects: Sequence[Project]) -> bytes:
     """The file's bytes: UTF-8 JSON, indented by 2."""
     return msgspec.json.format(msgspec.json.encode(projects), indent=2)
 

@@ -40,6 +40,8 @@ _OURS = frozenset(
         "usage_estimated",
     }
 )
+VERSION = 1
+_VERSION = "greenroom_schema"  # in the file, from version 2 on
 _DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
 
 
@@ -155,6 +157,8 @@ def load(session_id: str, data: bytes) -> Record:
         raw = amended(data)
         if not isinstance(raw, dict):
             raise msgspec.ValidationError("Expected `object`, got something else")
+        if _is_newer(raw.get(_VERSION)):
+            raise msgspec.ValidationError("a newer Greenroom wrote it")
         known: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, value in raw.items():
@@ -173,6 +177,10 @@ def load(session_id: str, data: bytes) -> Record:
         raise RecordDamaged(
             f"The record of session {session_id} is damaged and was left as it is: {error}"
         ) from error
+
+
+def _is_newer(version: object) -> bool:
+    return isinstance(version, int) and version > VERSION
 
 
 def _is_lost_context(name: str, value: object) -> bool:

@@ -3,7 +3,14 @@
 from .directory import RecordInfo, RecordStore, open_record_store
 from .disk import Disk, FileInfo, RealDisk
 from .durations import Durations, DurationsSummary
-from .errors import InvalidName, RecordNotFound, StoreError, StoreFull, StoreUnavailable
+from .errors import (
+    InvalidName,
+    NewerVersion,
+    RecordNotFound,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from .journal import Journal, JournalStatistics, StreamInfo, open_journal
 from .lock import DirectoryInUse, own_directory
 from .memory import MemoryDisk
@@ -19,6 +26,7 @@ __all__ = [
     "Journal",
     "JournalStatistics",
     "MemoryDisk",
+    "NewerVersion",
     "RealDisk",
     "RecordInfo",
     "RecordNotFound",

@@ -4,6 +4,7 @@ import errno
 
 __all__ = [
     "InvalidName",
+    "NewerVersion",
     "RecordNotFound",
     "StoreError",
     "StoreFull",
@@ -26,6 +27,10 @@ class StoreUnavailable(StoreError):
 
 class RecordNotFound(StoreError):
     """There is no record of that name."""
+
+
+class NewerVersion(StoreError):
+    """A newer program wrote it: use that one. Nothing was changed."""
 
 
 class InvalidName(StoreError):

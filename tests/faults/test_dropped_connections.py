@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,7 +49,13 @@ GREENROOM, ANSWERS = Current(), Current()
 @pytest.fixture(scope="module")
 def app():
     status = {"agent": "held", "model": None}
-    return create_app(GREENROOM, ANSWERS, stopping=trio.Event(), agent_status=lambda: status)
+    return create_app(
+        GREENROOM,
+        ANSWERS,
+        stopping=trio.Event(),
+        agent_status=lambda: status,
+        data_dir=Path("nowhere"),
+    )
 
 
 @asynccontextmanager
