@@ -86,7 +86,8 @@ def examine(data_dir: Path, answer: Payload, *, in_use: bool = False) -> Examina
     `answer` decodes what is kept for an `Idempotency-Key`.
     """
     found = Examination(data_dir, in_use=in_use)
-    _schema(found)
+    if not _schema(found):
+        return found  # what else would be said of it might be wrong
     _records(found)
     _index(found)
     _projects(found)
@@ -110,19 +111,21 @@ def mend(found: Examination) -> None:
 # -- versions -----------------------------------------------------------------------------------
 
 
-def _schema(found: Examination) -> None:
+def _schema(found: Examination) -> bool:
+    """Whether we understand what is here."""
     path = found.data_dir / SCHEMA_FILE
     try:
         check_schema(found.data_dir)
     except NewerVersion as error:
         means = "This program would not understand what is here, and does not start on it."
         found.find(Finding("newer version", SCHEMA_FILE, str(error), means, "Use the newer one."))
-        return
+        return False
     if not read_schema(found.data_dir):
         what = "it cannot be read" if path.exists() else "it is not there"
         means = "The directory is from before versions were noted; all of those can be read."
         do = "Nothing: the next start writes it."
         found.find(Finding("no version", SCHEMA_FILE, what, means, do, damage=False))
+    return True
 
 
 # -- records ------------------------------------------------------------------------------------
@@ -220,7 +223,11 @@ def _index(found: Examination) -> None:
             found.find(Finding("no index", within, what, means, do, damage=False), anew)
         return
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, RecursionError, OSError) as error:
-        found.find(Finding("damaged index", within, str(error), means, do), anew)
+        if _is_of_an_older_program(path):
+            what = "it was written before lists had a check"
+            found.find(Finding("old index", within, what, means, do, damage=False), anew)
+        else:
+            found.find(Finding("damaged index", within, str(error), means, do), anew)
         return
     if found.in_use:
         return  # it is a moment behind
@@ -229,6 +236,14 @@ def _index(found: Examination) -> None:
     if stale or gone:
         what = f"{len(stale)} records have changed since it was written, {len(gone)} are gone"
         found.find(Finding("old index", within, what, means, do, damage=False), anew)
+
+
+def _is_of_an_older_program(path: Path) -> bool:
+    try:
+        rows = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError):
+        return False
+    return all(STAMP in row and "_check" not in row for row in rows)
 
 
 def _stamp(data_dir: Path, name: str) -> str:
