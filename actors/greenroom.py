@@ -43,6 +43,7 @@ from actors.session.messages import (
 from actors.session.notices import Notice, Notices
 from actors.session.record import is_session_id, load, summary
 from actors.session.refusals import SessionNotFound
+from actors.session.reports import TurnReport
 from actors.session.shared import Shared
 from actors.session.titles import tidied_title
 from actors.session.titling import ask_for_title
@@ -125,6 +126,10 @@ class Greenroom:
     def accepting(self) -> bool:
         """False once `settle` was called: no new turns are taken."""
         return self._shared.accepting
+
+    @property
+    def turns_started(self) -> int:
+        return self._shared.turns_started
 
     def statistics(self) -> Statistics:
         """All live actors, and what has happened; nothing is gathered until it is called."""
@@ -222,6 +227,7 @@ async def open_greenroom(
     default_model: str | None = None,
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
+    on_turn_ended: Callable[[TurnReport], None] = lambda report: None,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -230,7 +236,7 @@ async def open_greenroom(
 
     `side_agent`, usually the same, is asked for titles and summaries (`AgentTurn.purpose` says for
     which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
-    with a summary of what is old.
+    with a summary of what is old. `on_turn_ended` is told how each turn went, and must not raise.
 
     Raises `DirectoryInUse` if another process owns the directory, `NewerVersion` if a newer program
     has written there, and `NotOnTrio`. `disk`, `clock` (epoch seconds) and `new_id` are for tests:
@@ -255,6 +261,7 @@ async def open_greenroom(
                 default_model=default_model,
                 context_tokens=context_tokens,
                 checkpoint_seconds=checkpoint_seconds,
+                on_turn_ended=on_turn_ended,
             )
             database = data_dir / "search.sqlite" if disk is None else None
             async with (

@@ -3,6 +3,7 @@
 from quart import request
 
 from .bodies import B, decode_body
+from .requests import note_session
 
 __all__ = ["read_body", "read_bytes"]
 
@@ -15,4 +16,6 @@ async def read_bytes() -> bytes:
 
 async def read_body(shape: type[B]) -> B:
     """The body as this shape. Raises `BadRequest`."""
-    return decode_body(await read_bytes(), shape)
+    body = decode_body(await read_bytes(), shape)
+    note_session(getattr(body, "session_id", None))
+    return body

@@ -29,6 +29,7 @@ from .body import read_body
 from .direct import Direct
 from .http_errors import json_response
 from .redaction import redacted
+from .requests import note_turn
 from .sse import cursor_of, event_stream, frame, kept_alive
 from .workspace import checked_workspace
 
@@ -151,6 +152,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         body = await read_body(bodies.QuestionBody)
         require(body, "session_id", "question")
         accepted = await ask(greenroom, body.session_id, StartSideTurn(body.question or ""))
+        note_turn(accepted.turn_id)
         session_id = accepted.record.session_id
         return json_response(
             {"stream_id": accepted.turn_id, "session_id": session_id}
@@ -163,6 +165,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
         require(body, "session_id", "prompt")
         command = StartSideTurn(body.prompt or "", keep=True)
         accepted = await ask(greenroom, body.session_id, command)
+        note_turn(accepted.turn_id)
         return json_response(
             {"task_id": accepted.turn_id[:8], "stream_id": accepted.turn_id}
             | {"session_id": accepted.record.session_id}
@@ -195,6 +198,7 @@ async def _start_of(body: StartBody) -> StartTurn:
 
 def _accepted(accepted: TurnAccepted) -> Response:
     """200 for a prompt that has its turn, 202 for one that waits for it."""
+    note_turn(accepted.turn_id)
     record = accepted.record
     answer: dict[str, Any] = {
         "stream_id": accepted.turn_id,

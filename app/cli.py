@@ -1,8 +1,6 @@
 """The command line: `greenroom`, or `python -m app`."""
 
-import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from .commands import COMMANDS, data_dir_option
 from .config import (
     AGENTS,
     HTTP,
+    LOG_FORMATS,
     LOG_LEVELS,
     TITLES,
     Config,
@@ -134,6 +133,14 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     show_default=True,
     help="How much to write to stderr.",
 )
+@click.option(
+    "--log-format",
+    default="text",
+    type=click.Choice(LOG_FORMATS),
+    envvar="GREENROOM_LOG_FORMAT",
+    show_default=True,
+    help="Lines for people, or a JSON object a line.",
+)
 @click.version_option(__version__, message="greenroom %(version)s")
 @click.pass_context
 def greenroom(
@@ -150,6 +157,7 @@ def greenroom(
     page_dir: Path | None,
     http: str,
     log_level: str,
+    log_format: str,
 ) -> int:
     if context.invoked_subcommand is not None:
         _refuse_options_of_the_server(context)
@@ -163,6 +171,7 @@ def greenroom(
         model=model,
         api_key=api_key_from(os.environ),
         log_level=log_level,
+        log_format=log_format,
         titles=titles,
         context_tokens=context_tokens,
         checkpoint_seconds=checkpoint_seconds,
@@ -192,23 +201,14 @@ def _run(config: Config) -> int:
 
     from .data_dir import refusal
     from .house import open_house
+    from .logs import log_to_stderr
     from .run import run
 
-    _log_to_stderr(config.log_level)
+    log_to_stderr(config.log_level, config.log_format)
     try:
         return trio.run(run, config, open_house)
     except* (DirectoryInUse, StoreError) as errors:
         raise refusal(config.data_dir, _first(errors)) from errors
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for name in ("httpcore", "hpack"):  # Their debug output holds whole headers.
-        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 __all__ = [
     "AGENTS",
     "HTTP",
+    "LOG_FORMATS",
     "LOG_LEVELS",
     "TITLES",
     "AgentName",
@@ -24,6 +25,7 @@ AgentName = Literal["openai", "local", "demo"]
 AGENTS = ("auto", "openai", "local", "demo")
 TITLES = ("model", "local")
 HTTP = ("own", "stock")
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LEAST_CONTEXT = 512
 KEY_VARIABLES = ("GREENROOM_API_KEY", "OPENAI_API_KEY")
@@ -49,6 +51,7 @@ class Config:
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
     log_level: str = "warning"
+    log_format: str = "text"
     titles: str = "model"
     context_tokens: int | None = None
     checkpoint_seconds: float = 15.0
@@ -66,6 +69,7 @@ def make_config(
     model: str | None = None,
     api_key: str | None = None,
     log_level: str = "warning",
+    log_format: str = "text",
     titles: str = "model",
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
@@ -86,6 +90,7 @@ def make_config(
         model=_checked_model_file(model) if chosen == "local" and model else model,
         api_key=_checked_key(api_key),
         log_level=_one_of("log level", log_level.lower(), LOG_LEVELS),
+        log_format=_one_of("log format", log_format, LOG_FORMATS),
         titles=_one_of("kind of titles", titles, TITLES),
         context_tokens=_checked_context(context_tokens),
         checkpoint_seconds=_checked_checkpoint(checkpoint_seconds),

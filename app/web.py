@@ -18,6 +18,7 @@ from . import (
     chat,
     inspector,
     openapi,
+    metrics,
     operations,
     page,
     projects,
@@ -30,6 +31,7 @@ from . import (
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
+from .requests import Requests
 
 __all__ = ["create_app"]
 
@@ -53,6 +55,8 @@ def create_app(
     agent_status: Callable[[], Mapping[str, Any]],
     data_dir: Path,
     page_dir: Path = page.OUR_PAGE,
+    counted: metrics.Metrics | None = None,
+    requests: Requests | None = None,
 ) -> QuartTrio:
     """The app of one greenroom. Open streams end when `stopping` is set. `data_dir` is where it
     keeps all that it keeps, `page_dir` holds the page.
@@ -62,6 +66,8 @@ def create_app(
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
+    requests = requests or Requests()
+    requests.register(app)
     register_errors(app)
     register_origin_check(app)
     for blueprint in (
@@ -73,6 +79,7 @@ def create_app(
         tab.routes(greenroom, stopping),
         inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
+        metrics.routes(greenroom, answers, requests, counted or metrics.Metrics()),
         operations.routes(greenroom, answers, data_dir),
         readiness.routes(greenroom, answers, agent_status, stopping),
         page.routes(page_dir, MAX_BODY),

@@ -25,6 +25,7 @@ class Registry:
         self._aliases: dict[Address, Address] = {}  # an address that was left -> where it leads
         self._tasks: dict[trio.lowlevel.Task, Cell] = {}
         self.handled = 0  # messages, by those that have left
+        self.restarts = 0  # of those
         self._leaving = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -106,6 +107,7 @@ class Registry:
         del self._tasks[task]
         del self._cells[(cell.kind.name, cell.key)]
         self.handled += cell.handled
+        self.restarts += cell.restarts
         self._leaving.unpark_all()
 
     async def wait_left(self, cells: Sequence[Cell]) -> None:

@@ -43,6 +43,7 @@ class Statistics:
     cells: tuple[CellStatistics, ...]
     handled: int  # messages, by those too that have ended
     activations: int
+    restarts: int
     dead_letters: int
 
 
@@ -81,6 +82,7 @@ class System:
             cells=tuple(_cell_statistics(cell, now) for cell in self._registry),
             handled=self._registry.handled + sum(cell.handled for cell in self._registry),
             activations=self._activations,
+            restarts=self._registry.restarts + sum(cell.restarts for cell in self._registry),
             dead_letters=self._dead_letters.count,
         )
 

@@ -7,11 +7,13 @@ import trio
 from actors import Feed, Gap
 from actors.stores import Durations, Journal
 
+from .agent import ReasoningDelta, TextDelta, ToolStarted
 from .entries import TERMINAL, Entry, FeedEvent, TurnBegan, decode, encode, merged
 from .stories import Stories
 
 __all__ = ["Feeds", "Reader", "TurnFeed"]
 
+ANSWERING = (TextDelta, ReasoningDelta, ToolStarted)
 ROOM = 1 << 20  # characters that may wait for the disk before whoever writes them waits too
 
 
@@ -36,6 +38,7 @@ class TurnFeed:
         self.failure: BaseException | None = None
         self.running_since: float | None = None  # Trio's clock, like the next
         self.shown_at: float | None = None  # the newest entry
+        self.answered_at: float | None = None  # the first that is of the answer
         self._lags = lags  # from put to shown, of all feeds
         self._stories = stories
         self._journal = journal
@@ -122,6 +125,8 @@ class TurnFeed:
         else:
             self._feed.publish(entries)
             self.shown_at = trio.current_time()
+            if self.answered_at is None and any(isinstance(e.event, ANSWERING) for e in entries):
+                self.answered_at = self.shown_at
             self._lags.add(self.shown_at - self._in_flight_since)
             if self._line:
                 self._stories.reached(self.session_id, self._line, "durable", "shown")

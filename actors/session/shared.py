@@ -8,6 +8,7 @@ from actors.stores import RecordStore
 from .agent import Agent
 from .feeds import Feeds
 from .notices import Notices
+from .reports import TurnReport
 
 __all__ = ["Shared"]
 
@@ -16,7 +17,7 @@ __all__ = ["Shared"]
 class Shared:
     """`clock` and `new_id` are arguments, so that a whole schedule can be replayed. `side_agent`
     answers the sessions' own questions, for titles and summaries; without it titles are made from
-    the first words, and nothing is summarised.
+    the first words, and nothing is summarised. `on_turn_ended` must not raise.
     """
 
     store: RecordStore
@@ -30,4 +31,6 @@ class Shared:
     context_tokens: int | None = None  # what the model can see at once, if that is known
     checkpoint_seconds: float = 15.0
     accepting: bool = True  # False: no new turns, we are about to end
+    on_turn_ended: Callable[[TurnReport], None] = lambda report: None
+    turns_started: int = 0
     notices: Notices = field(default_factory=Notices)

@@ -73,7 +73,8 @@ class SideTurns:
             await self._shared.feeds.drop(feed)
             raise
         asked = agent_turn(self._shared, record, turn_id, command.prompt)
-        turn = RunningTurn(turn_id, feed, self._shared.clock(), asked.messages)
+        turn = RunningTurn(turn_id, feed, self._shared.clock(), asked.messages, asked.model)
+        self._shared.turns_started += 1
         self._turns[turn_id] = turn
         self._ledger.context.start_soon(self._work, turn, asked)
         return TurnAccepted(turn_id, record)
@@ -135,6 +136,8 @@ class SideTurns:
         if error is not None:
             last = (storage_failure(error),)
         await self._shared.feeds.end(turn.feed, *last)
+        if turn.started_at:
+            self._shared.on_turn_ended(turn.report(*last))
 
     async def _save_result(self, turn_id: str, status: str, answer: Answer) -> StorageFailed | None:
         rows = self._rows
@@ -162,7 +165,7 @@ class SideTurns:
             turn_id = str(row.get("stream_id"))
             if row.get("status") == "running" and turn_id not in self._turns:
                 feed, shown = await self._shared.feeds.resume(turn_id, session_id)
-                turn = RunningTurn(turn_id, feed, 0.0)
+                turn = RunningTurn(turn_id, feed, 0.0)  # no one of this process
                 for entry in shown:
                     turn.answer.add(entry.event)
                 await self._finish(turn, "failed", interrupted())

@@ -16,6 +16,7 @@ from .entries import FeedEvent, Steered, TurnFailed
 from .feeds import TurnFeed
 from .messages import Checkpoint, TurnOutput
 from .record import Row
+from .reports import TurnReport, outcome_of
 from .shared import Shared
 
 __all__ = ["RunningTurn", "failure_of"]
@@ -53,12 +54,15 @@ class RunningTurn:
         feed: TurnFeed,
         started_at: float,
         sees: Sequence[Mapping[str, Any]] = (),
+        model: str | None = None,
     ) -> None:
         self.turn_id = turn_id
         self.feed = feed
         self.started_at = started_at
         self.answer = Answer()
         self.checkpointed = 0  # tool calls completed at the last checkpoint
+        self._model = model
+        self._began = trio.current_time()
         self._sees = sees  # what the model is shown
         self._remarks: deque[tuple[str, str]] = deque()
         self._scope = trio.CancelScope()
@@ -68,6 +72,22 @@ class RunningTurn:
     def usage(self) -> Usage:
         """Of the turn so far: as the provider has said, else estimated."""
         return self.answer.usage_of(self._sees)
+
+    def report(self, *last: FeedEvent) -> TurnReport:
+        """How it went, now that these are the last entries of its feed."""
+        outcome, error = outcome_of(last)
+        answered_at = self.feed.answered_at
+        return TurnReport(
+            session_id=self.feed.session_id,
+            turn_id=self.turn_id,
+            model=self._model,
+            outcome=outcome,
+            error=error,
+            usage=self.usage,
+            started_at=self.started_at,
+            seconds=trio.current_time() - self._began,
+            first_seconds=None if answered_at is None else answered_at - self._began,
+        )
 
     def remark(self, remark_id: str, text: str) -> None:
         """For the agent to take up. It is on disk."""

@@ -132,7 +132,8 @@ class Turns:
             raise
         record = self._ledger.present
         asked = agent_turn(self._shared, record, event.turn_id)
-        turn = RunningTurn(event.turn_id, feed, event.at, asked.messages)
+        turn = RunningTurn(event.turn_id, feed, event.at, asked.messages, asked.model)
+        self._shared.turns_started += 1
         self._run(turn)
         self._ledger.tell("turn_started", turn_id=event.turn_id, at=event.at, source=event.source)
         self._ledger.context.start_soon(self._work, turn, asked)
@@ -307,6 +308,7 @@ class Turns:
             self._titling.begin(turn.feed)
         else:
             await self._shared.feeds.end(turn.feed, *last)
+        self._shared.on_turn_ended(turn.report(*last))
         self._ledger.tell("turn_ended", turn_id=turn.turn_id)
 
     async def commit_or_keep(self, event: Event) -> StorageFailed | None:

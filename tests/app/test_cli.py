@@ -12,6 +12,7 @@ import app
 from actors.stores import own_directory
 from app import cli
 from app.cli import main
+from app.logs import log_to_stderr
 from tests.app.process import running_server, started
 
 KEY = "sk-secret-123"
@@ -230,7 +231,7 @@ def test_headers_are_in_no_log_at_any_level(monkeypatch):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logging.getLogger(), "level", logging.NOTSET)
-    cli._log_to_stderr("debug")
+    log_to_stderr("debug", "text")
     assert logging.getLogger().level == logging.DEBUG
     assert not logging.getLogger("httpcore.http11").isEnabledFor(logging.DEBUG)
     assert not logging.getLogger("hpack.hpack").isEnabledFor(logging.DEBUG)
