@@ -2,10 +2,10 @@
 
 import json
 import re
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -34,6 +34,11 @@ async def house(tmp_path, *options, **env):
             yield server, client, upstream
 
 
+async def refuse(turn, kind):
+    await turn.chunk({"error": {"message": f"{SECRET} broke", "type": kind}})
+    await turn.hang_up()
+
+
 async def samples(client):
     answer = await client.http.get("/metrics")
     assert answer.status_code == 200
@@ -51,7 +56,7 @@ async def test_metrics_tell_of_turns_actors_and_the_disk_and_of_nobody_s_words(t
         await (await upstream.next_turn()).answer(f"{SECRET} two")
         await client.events(stream_id)
         stream_id = await client.start(failed, f"{SECRET} three")
-        await (await upstream.next_turn()).refuse(401, {"error": {"message": SECRET}})
+        await refuse(await upstream.next_turn(), "authentication_error")
         await client.events(stream_id)
         stream_id = await client.start(stopped, "four")
         running = await upstream.next_turn()
@@ -60,7 +65,7 @@ async def test_metrics_tell_of_turns_actors_and_the_disk_and_of_nobody_s_words(t
             nursery.start_soon(client.events, stream_id)
             with trio.fail_after(30):
                 while (await samples(client))[0][("greenroom_streams_open",)] != 1:
-                    await trio.sleep(0.01)
+                    await trio.lowlevel.checkpoint()
             assert (await samples(client))[0][("greenroom_turns_running",)] == 1
             await client.cancel(stream_id)
         found, text = await samples(client)
@@ -121,13 +126,14 @@ async def test_no_word_of_a_conversation_and_no_key_gets_into_the_log(tmp_path, 
             await client.events(waits)
         other = await client.new()
         failing = await client.start(other, f"{SECRET} fails")
-        await (await upstream.next_turn()).refuse(500, {"error": {"message": f"{SECRET} broke"}})
+        await refuse(await upstream.next_turn(), "server_error")
         await client.events(failing)
         await client.get("/api/sessions/search", q=SECRET)
         await client.post("/api/session/rename", session_id=session_id, title=f"{SECRET} title")
         await client.post("/api/session/draft", session_id=session_id, text=f"{SECRET} draft")
         await client.http.post("/api/chat/start", content=f'{{"message": "{SECRET}'.encode())
-        await client.get("/api/session/export", session_id=session_id, format="html")
+        page = {"session_id": session_id, "format": "html"}
+        assert (await client.http.get("/api/session/export", params=page)).status_code == 200
         broken = await client.post("/api/session/import", messages=[{"role": SECRET}, 5])
         assert "error" in broken
         path = next((tmp_path / "data" / "sessions").glob(f"{other}.json"))
@@ -183,7 +189,7 @@ async def test_each_turn_is_a_span_in_the_trace_that_its_request_came_with(tmp_p
         await (await upstream.next_turn()).answer(f"{SECRET} two")
         await client.events(started.json()["stream_id"])
         stream_id = await client.start(session_id, f"{SECRET} three")
-        await (await upstream.next_turn()).refuse(401, {"error": {"message": SECRET}})
+        await refuse(await upstream.next_turn(), "authentication_error")
         await client.events(stream_id)
         assert await server.stop() == 0
     decoder, spans, rest = json.JSONDecoder(), [], server.stderr.strip()
@@ -220,7 +226,6 @@ sys.exit(main())
 
 async def test_it_phones_nobody(tmp_path):
     """A whole conversation with the demo agent opens no connection and asks for no name."""
-    (tmp_path / "phone.py").write_text(PHONE)
     run = partial(running_server, tmp_path / "data", command=(sys.executable, "-c", PHONE))
     async with run() as server, open_client(server.url) as client:
         assert (await client.http.get("/")).status_code == 200
@@ -229,21 +234,18 @@ async def test_it_phones_nobody(tmp_path):
             await client.events(await client.start(session_id, prompt))
         for path in ("/metrics", "/ready", "/health", "/api/sessions"):
             assert (await client.http.get(path)).status_code == 200
-        await client.get("/api/session/export", session_id=session_id, format="html")
+        page = {"session_id": session_id, "format": "html"}
+        assert (await client.http.get("/api/session/export", params=page)).status_code == 200
         assert await server.stop() == 0
     looked = [line for line in server.stderr.splitlines() if "LOOKED" in line]
     assert [line for line in looked if "127.0.0.1" not in line] == []
     assert all("getaddrinfo" in line for line in looked), "only where it is to listen"
 
 
-def test_the_watch_sees_who_phones(tmp_path):
-    import subprocess
-
-    code = PHONE.replace("from app.cli import main", "import socket").replace(
-        "sys.exit(main())",
-        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('10.9.8.7', 9))",
-    )
+def test_the_watch_sees_who_phones():
+    phone = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('10.9.8.7', 9))"
+    code = PHONE.replace("from app.cli import main", "import socket")
+    code = code.replace("sys.exit(main())", phone)
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "LOOKED socket.connect" in told.stderr
     assert "10.9.8.7" in told.stderr
-    assert Path(tmp_path).exists()

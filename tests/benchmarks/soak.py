@@ -1,0 +1,285 @@
+"""A server under load for as long as you say: what it holds must stay flat.
+
+python -m tests.benchmarks.soak --minutes 30
+
+100 live streams, each with its reader; turns are cancelled, actors crash and start again, people
+log in and out (where the server has users), backups are taken, pages of the list are read. Prints
+what the server held every few seconds, and the slope of each by the hour. Ends with code 1 if an
+answer was wrong.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import trio
+
+from tests.app.client import Client
+from tests.app.process import ServerProcess, running_server
+
+from .load import cpu_seconds, resident
+
+COMMAND = (sys.executable, "-m", "tests.benchmarks.soak", "serve")
+CRASH_SECONDS = 5.0
+LOGIN_SECONDS = 2.0
+BACKUP_SECONDS = 30.0
+PEACE_SECONDS = 60.0  # until the last turns have ended
+CANCELLED = 0.2  # of the turns
+KEPT_SESSIONS = 3  # turns, then a session is deleted and another begun
+HELD = ("rss_mb", "files", "threads", "tasks", "actors", "feeds", "journal_mb")
+METRICS = {
+    "tasks": "greenroom_tasks",
+    "actors": "greenroom_actors",
+    "feeds": "greenroom_feeds",
+    "journal_mb": "greenroom_journal_bytes",
+}
+
+
+# -- the server ---------------------------------------------------------------------------------
+
+
+def serve() -> int:
+    """`python -m app`, with a way to have an actor crash."""
+    from dataclasses import dataclass
+
+    import app.cli
+    import app.house
+    from actors import ActorError, Message
+    from actors.session.actor import Session
+
+    @dataclass(frozen=True, slots=True)
+    class Stumble(Message[None]):
+        """It crashes who gets it."""
+
+    receive = Session.receive
+
+    async def stumbling(self: Session, message: Message[object]) -> object:
+        if isinstance(message, Stumble):
+            raise RuntimeError("it stumbled, as it was told")
+        return await receive(self, message)
+
+    Session.receive = stumbling  # type: ignore[method-assign]
+    create_app = app.house.create_app
+
+    def with_stumbling(greenroom: object, *arguments: object, **options: object) -> object:
+        made = create_app(greenroom, *arguments, **options)  # type: ignore[arg-type]
+
+        @made.get("/soak/stumble/<session_id>")
+        async def stumble(session_id: str) -> str:
+            try:
+                await greenroom.session(session_id).ask(Stumble())  # type: ignore[attr-defined]
+            except ActorError:
+                return "it did"
+            return "it did not"
+
+        return made
+
+    app.house.create_app = with_stumbling  # type: ignore[assignment]
+    return app.cli.main([])
+
+
+# -- the crowd ----------------------------------------------------------------------------------
+
+
+class Crowd:
+    """All who talk to it, and what they did."""
+
+    def __init__(self, http: httpx.AsyncClient, chance: random.Random, password: str | None):
+        self.client = Client(http)
+        self.chance = chance
+        self.password = password
+        self.did: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.sessions: set[str] = set()
+
+    async def talk(self) -> None:
+        """One turn after the other, for ever; now and then a new session instead of the old."""
+        while True:
+            session_id = await self.client.new()
+            self.sessions.add(session_id)
+            for _ in range(KEPT_SESSIONS):
+                await self._turn(session_id)
+            self.sessions.discard(session_id)
+            await self.client.post("/api/session/delete", session_id=session_id)
+            self.did["sessions"] += 1
+
+    async def _turn(self, session_id: str) -> None:
+        body = {"session_id": session_id, "message": "soak"}
+        answer = await self.client.http.post("/api/chat/start", json=body)
+        if answer.status_code in (429, 503):
+            self.did[f"refused {answer.status_code}"] += 1
+            await trio.sleep(1)
+            return
+        if answer.status_code != 200:
+            self.wrong.append(f"start: {answer.status_code} {answer.text[:200]}")
+            await trio.sleep(1)
+            return
+        stream_id, last, stop = answer.json()["stream_id"], 0, self._stop_after()
+        async with aclosing(self.client.follow(stream_id)) as events:
+            async for event in events:
+                if event.seq != last + 1:
+                    self.wrong.append(f"event {event.seq} came after {last}")
+                last = event.seq
+                if last == stop:
+                    self.did["cancels"] += await self.client.cancel(stream_id)
+        self.did["turns"] += 1
+        self.did["events"] += last
+
+    def _stop_after(self) -> int:
+        return self.chance.randrange(2, 60) if self.chance.random() < CANCELLED else -1
+
+    async def stumble(self) -> None:
+        """Actors crash, and start again with the turn that they had."""
+        while True:
+            await trio.sleep(CRASH_SECONDS)
+            if self.sessions:
+                name = self.chance.choice(sorted(self.sessions))
+                answer = await self.client.http.get(f"/soak/stumble/{name}")
+                self.did["stumbles"] += answer.text == "it did"
+
+    async def look(self) -> None:
+        """What pages ask for."""
+        while True:
+            await trio.sleep(0.5)
+            for path in ("/api/sessions", "/ready", "/health"):
+                answer = await self.client.http.get(path, params={"limit": 50})
+                if answer.status_code != 200:
+                    self.wrong.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+            self.did["looks"] += 1
+
+    async def back_up(self) -> None:
+        while True:
+            await trio.sleep(BACKUP_SECONDS)
+            async with self.client.http.stream("GET", "/api/backup") as answer:
+                size = 0
+                async for part in answer.aiter_bytes():
+                    size += len(part)
+            if answer.status_code != 200 or not size:
+                self.wrong.append(f"backup: {answer.status_code}")
+            self.did["backups"] += 1
+
+    async def log_in_and_out(self, url: str) -> None:
+        if self.password is None:
+            return
+        while True:
+            await trio.sleep(LOGIN_SECONDS)
+            async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+                body = {"username": "soak", "password": self.password}
+                answer = await http.post("/api/auth/login", json=body)
+                if answer.status_code != 200:
+                    self.wrong.append(f"login: {answer.status_code} {answer.text[:200]}")
+                await http.post("/api/auth/logout", json={})
+            self.did["logins"] += 1
+
+
+# -- what it holds ------------------------------------------------------------------------------
+
+
+async def held(server: ServerProcess, http: httpx.AsyncClient) -> dict[str, float]:
+    told: dict[str, float] = dict.fromkeys(METRICS, 0.0)
+    for line in (await http.get("/metrics")).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        for column, metric in METRICS.items():
+            if name.partition("{")[0] == metric:
+                told[column] += float(value)
+    process = Path(f"/proc/{server.pid}")
+    return told | {
+        "journal_mb": told["journal_mb"] / 1e6,
+        "rss_mb": resident(server.pid) / 1e6,
+        "files": len(os.listdir(process / "fd")),
+        "threads": len(os.listdir(process / "task")),
+    }
+
+
+def slope(times: list[float], values: list[float]) -> float:
+    """By least squares: how much more in an hour."""
+    middle, mean = sum(times) / len(times), sum(values) / len(values)
+    spread = sum((at - middle) ** 2 for at in times)
+    rise = sum((at - middle) * (v - mean) for at, v in zip(times, values, strict=True))
+    return rise / spread * 3600 if spread else 0.0
+
+
+@asynccontextmanager
+async def crowded(url: str, headers: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    async with httpx.AsyncClient(
+        base_url=url, timeout=120, limits=limits, headers=headers
+    ) as client:
+        yield client
+
+
+async def soak(minutes: float, streams: int, every: float, seed: int, token: str | None) -> int:
+    print(f"seed {seed}, {streams} streams, {minutes:g} minutes", flush=True)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    samples: list[tuple[float, dict[str, float]]] = []
+    with tempfile.TemporaryDirectory() as directory:
+        async with (
+            running_server(Path(directory) / "data", command=COMMAND) as server,
+            crowded(server.url, headers) as http,
+        ):
+            crowd = Crowd(http, random.Random(seed), os.environ.get("SOAK_PASSWORD"))
+            began, cpu = time.monotonic(), cpu_seconds(server.pid)
+            print("  seconds" + "".join(f"{name:>11}" for name in HELD), flush=True)
+            async with trio.open_nursery() as nursery:
+                for _ in range(streams):
+                    nursery.start_soon(crowd.talk)
+                for work in (crowd.stumble, crowd.look, crowd.back_up):
+                    nursery.start_soon(work)
+                nursery.start_soon(crowd.log_in_and_out, server.url)
+                while (at := time.monotonic() - began) < minutes * 60:
+                    samples.append((at, await held(server, http)))
+                    row = "".join(f"{samples[-1][1][name]:11.1f}" for name in HELD)
+                    print(f"{at:9.0f}{row}", flush=True)
+                    await trio.sleep(every)
+                nursery.cancel_scope.cancel()
+            busy = (cpu_seconds(server.pid) - cpu) / (time.monotonic() - began)
+            with trio.move_on_after(PEACE_SECONDS):
+                while (await http.get("/health")).json()["active_streams"]:  # noqa: ASYNC110
+                    await trio.sleep(0.5)
+            rest = await held(server, http)
+            code = await server.stop()
+            said = [
+                line
+                for line in server.stderr.splitlines()
+                if (" WARNING " in line or " ERROR " in line) and "starts again" not in line
+            ]
+    warm = [sample for sample in samples if sample[0] > minutes * 60 * 0.25] or samples
+    times = [at for at, _ in warm]
+    print("an hour  " + "".join(f"{_slope(times, warm, name):+11.1f}" for name in HELD))
+    print("in peace " + "".join(f"{rest[name]:11.1f}" for name in HELD))
+    print(", ".join(f"{number} {what}" for what, number in sorted(crowd.did.items())))
+    print(f"{busy:.0%} of a core; exit code {code}; {len(said)} other complaints on stderr")
+    for line in said[:10]:
+        print(line[:200])
+    for wrong in crowd.wrong[:20]:
+        print("WRONG", wrong)
+    return int(bool(crowd.wrong) or code != 0)
+
+
+def _slope(times: list[float], warm: list[tuple[float, dict[str, float]]], name: str) -> float:
+    return slope(times, [told[name] for _, told in warm])
+
+
+def main() -> int:
+    if sys.argv[1:] == ["serve"]:
+        return serve()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--every", type=float, default=10, help="seconds between two samples")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--token", help="of an admin, where the server has users")
+    given = parser.parse_args()
+    return trio.run(soak, given.minutes, given.streams, given.every, given.seed, given.token)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
