@@ -22,6 +22,7 @@ from actors.projects.actor import dump_projects, load_projects
 from actors.projects.messages import ProjectsDamaged
 from actors.schema import SCHEMA_FILE, check_schema, read_schema
 from actors.search.database import VERSION as SEARCH_VERSION
+from actors.session.amendments import extent_of
 from actors.session.entries import decode
 from actors.session.record import Record, RecordDamaged, is_session_id, load, summary
 from actors.stores import NewerVersion, RecordInfo
@@ -160,6 +161,7 @@ def _record(found: Examination, name: str, path: Path) -> None:
     try:
         data = path.read_bytes()
         found.records[name] = load(name, data)
+        _torn(found, within, data)
     except FileNotFoundError:
         found.checked["records"] -= 1  # deleted meanwhile
     except OSError as error:
@@ -180,6 +182,14 @@ def _record(found: Examination, name: str, path: Path) -> None:
         do = "--repair sets the file aside, so that nothing stumbles over it; take it from a backup"
         finding = Finding("damaged record", within, size + what, means, do)
         found.find(finding, lambda _: _set_aside(path))
+
+
+def _torn(found: Examination, within: str, data: bytes) -> None:
+    if extent_of(data) is None and not data.endswith(b"}") and not found.in_use:
+        what = "its last line is not whole, as a power cut leaves it"
+        means = "Nobody was told that it was saved; the record is what it was before."
+        do = "Nothing: the next save writes it whole."
+        found.find(Finding("torn end", within, what, means, do, damage=False))
 
 
 def _left_by_a_crash(found: Examination, name: str, record: Record) -> None:

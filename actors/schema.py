@@ -15,7 +15,7 @@ from actors.stores import NewerVersion
 __all__ = ["PARTS", "SCHEMA_FILE", "check_schema", "read_schema", "settle_schema"]
 
 SCHEMA_FILE = "schema.json"
-PARTS = {"records": 1, "index": 1, "journal": 2, "projects": 1, "answers": 2, "search": 2}
+PARTS = {"records": 2, "index": 1, "journal": 2, "projects": 1, "answers": 2, "search": 2}
 
 
 def read_schema(data_dir: Path) -> Mapping[str, int]:

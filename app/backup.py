@@ -1,7 +1,7 @@
 """A backup: one tar file of what a data directory held at one moment. Blocks: for a thread.
 
-Files are replaced by others and never changed in place, and journals only grow: so hard links, and
-the lengths of the journals, made while nothing is written are that moment, whatever comes after.
+Files are replaced by others, or grow; nothing that is written is changed. So hard links, and the
+lengths of the files, taken while nothing is written are that moment, whatever comes after.
 """
 
 import os

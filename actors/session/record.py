@@ -40,8 +40,8 @@ _OURS = frozenset(
         "usage_estimated",
     }
 )
-VERSION = 1
-_VERSION = "greenroom_schema"  # in the file, from version 2 on
+VERSION = 2
+_VERSION = "greenroom_schema"  # in the file, from version 3 on
 _DERIVED = frozenset({"message_count", "anchor_scene_index"})  # written, never read
 
 

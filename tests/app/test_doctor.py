@@ -250,7 +250,7 @@ def test_what_a_newer_program_wrote_is_left_in_place(data, named, capsys):
 
 def test_a_record_of_a_newer_program_is_left_in_place(data, capsys):
     path = record(data)
-    raw = json.loads(path.read_bytes()) | {"greenroom_schema": 2}
+    raw = json.loads(path.read_bytes()) | {"greenroom_schema": 3}
     path.write_text(json.dumps(raw))
     files = contents(data)
     said = doctor(data, capsys, "--repair")

@@ -104,7 +104,6 @@ class Crowd:
         """One turn after the other, for ever; now and then a new session instead of the old."""
         while True:
             session_id = await self.client.new()
-            self.sessions.add(session_id)
             for _ in range(KEPT_SESSIONS):
                 await self._turn(session_id)
             self.sessions.discard(session_id)
@@ -122,6 +121,7 @@ class Crowd:
             self.wrong.append(f"start: {answer.status_code} {answer.text[:200]}")
             await trio.sleep(1)
             return
+        self.sessions.add(session_id)  # one without a turn is in memory only: no crash for it
         stream_id, last, stop = answer.json()["stream_id"], 0, self._stop_after()
         async with aclosing(self.client.follow(stream_id)) as events:
             async for event in events:
