@@ -89,6 +89,7 @@ def examine(data_dir: Path, answer: Payload, *, in_use: bool = False) -> Examina
     found = Examination(data_dir, in_use=in_use)
     if not _schema(found):
         return found  # what else would be said of it might be wrong
+    _modes(found)  # first: what is set aside later keeps its mode
     _records(found)
     _index(found)
     _projects(found)
@@ -96,7 +97,6 @@ def examine(data_dir: Path, answer: Payload, *, in_use: bool = False) -> Examina
     _journal(found, "answers", "kept answers", answer, ANSWERS)
     _search(found)
     _other_files(found)
-    _modes(found)
     return found
 
 
@@ -219,9 +219,11 @@ def _index(found: Examination) -> None:
     do = "Nothing: the next start makes it anew. --repair does it now."
 
     def anew(data_dir: Path) -> str:
-        aside = f"{_set_aside(path)}; " if path.exists() else ""
         _write_index(data_dir, found.records)
-        return f"{aside}made anew of {len(found.records)} records"
+        return f"made anew of {len(found.records)} records"
+
+    def set_aside(data_dir: Path) -> str:
+        return f"{_set_aside(path)}; {anew(data_dir)}"
 
     try:
         rows = [row for part in decode_rows(path.read_bytes()) for row in part]
@@ -237,7 +239,7 @@ def _index(found: Examination) -> None:
             what = "it was written before lists had a check"
             found.find(Finding("old index", within, what, means, do, damage=False), anew)
         else:
-            found.find(Finding("damaged index", within, str(error), means, do), anew)
+            found.find(Finding("damaged index", within, str(error), means, do), set_aside)
         return
     if found.in_use:
         return  # it is a moment behind

@@ -26,7 +26,8 @@ ROOMS: dict[str, set[str]] = {
     | {"actors.index", "actors.index.messages", "actors.session", "actors.projects"}
     | {"actors.search", "actors.search.messages"},
     "actors.doctor": KIND
-    | {"actors.schema", "actors.index", "actors.session", "actors.projects", "actors.search"},
+    | {"actors.schema", "actors.index", "actors.session", "actors.projects", "actors.search"}
+    | {"actors.index.messages", "actors.projects.messages", "actors.search.messages"},
     "actors.testing": KIND | {"actors.index", "actors.session", "actors.greenroom"},
     "actors": CORE,  # the face
     "app": KIND

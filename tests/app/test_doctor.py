@@ -218,6 +218,8 @@ def test_it_is_found_explained_and_mended_and_the_rest_is_there(data, damage, ca
     assert doctor(data, capsys)["ok"]
     assert all(f["mended"] for f in repaired["findings"] if f["damage"])
     if damage in DAMAGE and "search" not in kind and "modes" not in kind:
+        if "index" not in kind:
+            del files[index(data)]  # it is old, and made anew
         assert set(files.values()) <= set(contents(data).values()), "something was lost"
     told, hits = trio.run(everything, data)
     assert len(told) == hits == left
@@ -277,7 +279,7 @@ def test_what_was_ever_written_can_be_read(tmp_path, form, capsys):
     assert any(role == "assistant" and "You said 2 words" in text for role, text in cut_off)
     assert json.loads((data / "schema.json").read_text())["journal"] == 2
     after = doctor(data, capsys)
-    assert after["ok"]
+    assert after["ok"], after["findings"]
     assert "no version" not in found_in(after)
 
 
