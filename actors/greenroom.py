@@ -155,6 +155,11 @@ class Greenroom:
         async with self._shared.store.held(), self._root.held(), self._journal.held():
             yield
 
+    @property
+    def records(self) -> RecordStore:
+        """Of the sessions. For who keeps them as they are now: see `app.backup`."""
+        return self._shared.store
+
     async def check_disk(self) -> None:
         """Whether the disk takes a file now. Raises `StoreError`."""
         await self._shared.store.check()

@@ -1,7 +1,8 @@
 """A backup: one tar file of what a data directory held at one moment. Blocks: for a thread.
 
 Files are replaced by others, or grow; nothing that is written is changed. So hard links, and the
-lengths of the files, taken while nothing is written are that moment, whatever comes after.
+lengths of the files, taken while nothing is written are that moment, whatever comes after. There
+may be many records: these are linked a few at a time, and before that each that is to be changed.
 """
 
 import os
@@ -21,8 +22,8 @@ from . import __version__
 __all__ = [
     "BadBackup",
     "Manifest",
+    "Snapshot",
     "files_of",
-    "link_all",
     "remove_links",
     "restore",
     "sweep_links",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 LINKS = ".backup."
+SESSIONS = "sessions"
+MOMENT = 0.01  # seconds for which the saves of records wait, again and again
 # Made anew, of one run, or fetched again.
 LEFT_OUT = ("greenroom.lock", "server.json", "models", "search.sqlite", LINKS)
 MANIFEST = "greenroom-backup.json"
@@ -62,16 +65,20 @@ class Manifest(msgspec.Struct, frozen=True):
 # -- making one ---------------------------------------------------------------------------------
 
 
-def files_of(data_dir: Path) -> list[File]:
-    """All that belongs in a backup, where it lies: while nobody else owns the directory."""
-    return list(_walk(data_dir, ""))
+def files_of(data_dir: Path, without: str | None = None) -> list[File]:
+    """All that belongs in a backup, where it lies: while nobody else owns the directory. Or all
+    but what is in the directory `without`.
+    """
+    return list(_walk(data_dir, "", without))
 
 
-def _walk(directory: Path, within: str) -> Iterator[File]:
+def _walk(directory: Path, within: str, without: str | None = None) -> Iterator[File]:
     with os.scandir(directory) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if (not within and entry.name.startswith(LEFT_OUT)) or ".tmp." in entry.name:
+            continue
+        if not within and entry.name == without:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(directory / entry.name, f"{within}{entry.name}/")
@@ -81,23 +88,56 @@ def _walk(directory: Path, within: str) -> Iterator[File]:
             yield File(within + entry.name, path, status.st_size, status.st_mtime)
 
 
-def link_all(data_dir: Path) -> tuple[Path, list[File]]:
-    """The files as they are now, under names of their own. While nothing is written."""
-    links = data_dir / f"{LINKS}{os.getpid()}.{next(_numbers)}"
-    links.mkdir(mode=0o700)
-    try:
-        return links, [_linked(file, links / str(n)) for n, file in enumerate(files_of(data_dir))]
-    except BaseException:
-        remove_links(links)
-        raise
+class Snapshot:
+    """A directory as it was at one moment: when this was made, while nothing was written.
 
+    From then on `keep` must be told of each record before it is changed, and `keep_some` be called
+    until it says that there are no more, both while no other record is written.
+    """
 
-def _linked(file: File, link: Path) -> File:
-    try:
-        os.link(file.path, link)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(file.path, link)
-    return file._replace(path=link)
+    def __init__(self, data_dir: Path) -> None:
+        self.links = data_dir / f"{LINKS}{os.getpid()}.{next(_numbers)}"
+        self.files: list[File] = []
+        self.failure: OSError | None = None
+        self._sessions = data_dir / SESSIONS
+        self.links.mkdir(mode=0o700)
+        try:
+            names = os.listdir(self._sessions)
+            self._left = dict.fromkeys(name for name in names if ".tmp." not in name)
+            for file in files_of(data_dir, without=SESSIONS):
+                self._link(file)
+        except BaseException:
+            remove_links(self.links)
+            raise
+
+    def keep(self, path: Path) -> None:
+        """As it is, if it is of that moment and was not kept yet."""
+        if path.name in self._left:
+            del self._left[path.name]
+            try:
+                status = path.stat()
+                name = f"{SESSIONS}/{path.name}"
+                self._link(File(name, path, status.st_size, status.st_mtime))
+            except OSError as error:
+                self.failure = error  # the backup's, not theirs who change a record
+
+    def keep_some(self) -> None:
+        """For a moment: others wait."""
+        end = time.perf_counter() + MOMENT
+        while self._left and time.perf_counter() < end:
+            self.keep(self._sessions / next(iter(self._left)))
+
+    @property
+    def complete(self) -> bool:
+        return not self._left
+
+    def _link(self, file: File) -> None:
+        link = self.links / str(len(self.files))
+        try:
+            os.link(file.path, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(file.path, link)
+        self.files.append(file._replace(path=link))
 
 
 def remove_links(links: Path) -> None:

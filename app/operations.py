@@ -1,6 +1,7 @@
 """Endpoints for who runs the server."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -8,7 +9,8 @@ from quart import Blueprint, Response, request
 
 from actors.greenroom import Greenroom
 
-from .backup import File, link_all, remove_links, tar_of
+from .backup import Snapshot, remove_links, tar_of
+from .http_errors import json_response
 from .idempotency import Answers
 
 __all__ = ["routes"]
@@ -16,26 +18,53 @@ __all__ = ["routes"]
 
 def routes(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Blueprint:
     page = Blueprint("operations", __name__)
+    linking = False
 
     @page.get("/api/backup")
     async def backup() -> Response:
         """All that was answered before, as a tar file."""
+        nonlocal linking
         if request.method == "HEAD":
             return Response(b"", content_type="application/x-tar")
-        async with greenroom.held(), answers.held():
-            links, files = await trio.to_thread.run_sync(link_all, data_dir)
-        response = Response(_parts(links, files), content_type="application/x-tar")
+        if linking:
+            response = json_response({"error": "Another backup is being made; try again"}, 503)
+            response.headers["Retry-After"] = "5"
+            return response
+        linking = True
+        try:
+            snapshot = await _snapshot(greenroom, answers, data_dir)
+        finally:
+            linking = False
+        response = Response(_parts(snapshot), content_type="application/x-tar")
         response.timeout = None
         return response
 
     return page
 
 
-async def _parts(links: Path, files: list[File]) -> AsyncIterator[bytes]:
+async def _snapshot(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Snapshot:
+    records = greenroom.records
+    async with greenroom.held(), answers.held():
+        snapshot = await trio.to_thread.run_sync(Snapshot, data_dir)
+        records.before_change(snapshot.keep)
     try:
-        parts = tar_of(files)
-        while part := await trio.to_thread.run_sync(next, parts, b""):
+        while not snapshot.complete:
+            await records.between_writes(snapshot.keep_some)
+        if snapshot.failure is not None:
+            raise snapshot.failure
+    except BaseException:
+        remove_links(snapshot.links)
+        raise
+    finally:
+        records.before_change(None)
+    return snapshot
+
+
+async def _parts(snapshot: Snapshot) -> AsyncIterator[bytes]:
+    try:
+        parts = tar_of(snapshot.files)
+        while part := await trio.to_thread.run_sync(partial(next, parts, b"")):
             yield part
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(remove_links, links)
+            await trio.to_thread.run_sync(remove_links, snapshot.links)

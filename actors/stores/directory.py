@@ -70,7 +70,12 @@ class _Check:
     temporary: Path
 
 
-_Job = _Save | _Append | _Delete | _Rename | _Check
+@dataclass(frozen=True, slots=True)
+class _Call:
+    work: Callable[[], None]
+
+
+_Job = _Save | _Append | _Delete | _Rename | _Check | _Call
 
 
 class RecordStore:
@@ -87,6 +92,7 @@ class RecordStore:
         self._disk = disk
         self._numbers = count()
         self._waiting: dict[str, float] = {}  # names of records that are being written, since when
+        self._before_change: Callable[[Path], None] | None = None
         self._writer: Writer[_Job]
 
     def _path(self, name: str) -> Path:
@@ -157,6 +163,16 @@ class RecordStore:
         """Nothing is written inside the block; what would be waits."""
         return self._writer.held()
 
+    def before_change(self, tell: Callable[[Path], None] | None) -> None:
+        """Have the writer tell of each file that it is about to change; None: of none any more.
+        While it is held. What is told must not raise.
+        """
+        self._before_change = tell
+
+    async def between_writes(self, work: Callable[[], None]) -> None:
+        """Done by the writer, so that nothing is written meanwhile. Must not take long."""
+        await self._writer.do(_Call(work))
+
     async def check(self) -> None:
         """Whether the disk takes a file now; raises `StoreError`. Leaves nothing behind, and may
         be given up at any time.
@@ -193,7 +209,7 @@ class RecordStore:
 
     def _commit(self, jobs: Sequence[_Job]) -> Sequence[BaseException | None]:
         outcomes: list[BaseException | None] = [self._attempt(job) for job in jobs]
-        if all(isinstance(job, _Append) for job in jobs):
+        if all(isinstance(job, _Append | _Call) for job in jobs):
             return outcomes  # names are as they were
         try:
             self._disk.flush_directory(self._directory)
@@ -202,6 +218,10 @@ class RecordStore:
         return outcomes
 
     def _attempt(self, job: _Job) -> BaseException | None:
+        if self._before_change is not None:
+            match job:
+                case _Save(target=path) | _Append(target=path) | _Delete(path) | _Rename(path):
+                    self._before_change(path)
         try:
             match job:
                 case _Save(temporary, target, data):
@@ -219,6 +239,8 @@ class RecordStore:
                     self._disk.create(temporary, bytes(CHECK_BYTES))
                     self._disk.flush(temporary)
                     self._disk.remove(temporary)
+                case _Call(work):
+                    work()
         except OSError as error:
             with suppress(OSError):
                 if isinstance(job, _Save | _Check):

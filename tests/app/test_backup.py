@@ -13,8 +13,8 @@ import trio
 
 from actors.greenroom import open_greenroom
 from actors.session.messages import GetSession
-from actors.stores import own_directory
-from app.backup import MANIFEST, BadBackup, Manifest, files_of, restore, tar_of
+from actors.stores import open_record_store, own_directory
+from app.backup import MANIFEST, BadBackup, Manifest, Snapshot, files_of, restore, tar_of
 from app.cli import main
 from tests.app.client import open_client
 from tests.app.process import running_server
@@ -104,6 +104,34 @@ async def test_a_backup_of_a_running_server_has_all_that_was_accepted_before(tmp
                 assert [prompt for prompt in accepted if prompt not in answers] == []
                 for prompt in accepted:
                     assert answers[prompt].startswith(shown[prompt])
+
+
+async def test_what_is_changed_while_a_snapshot_is_made_is_in_it_as_it_was(tmp_path):
+    (tmp_path / "projects.json").write_bytes(b"[]")
+    async with open_record_store(tmp_path / "sessions") as store:
+        for name in ("saved", "grown", "deleted", "aside", "same"):
+            await store.save(name, b"before")
+        async with store.held():
+            snapshot = Snapshot(tmp_path)
+            store.before_change(snapshot.keep)
+        await store.save("saved", b"after")
+        await store.save("saved", b"and again")
+        await store.append("grown", b" and after", 6)
+        await store.delete("deleted")
+        await store.set_aside("aside")
+        await store.save("new", b"after")
+        assert not snapshot.complete
+        while not snapshot.complete:
+            await store.between_writes(snapshot.keep_some)
+        store.before_change(None)
+        (tmp_path / "projects.json").unlink()
+        made = b"".join(tar_of(snapshot.files))
+    place = tmp_path / "restored"
+    assert restore(io.BytesIO(made), place).files == 6
+    found = {path.name: path.read_bytes() for path in (place / "sessions").iterdir()}
+    names = ("saved", "grown", "deleted", "aside", "same")
+    assert found == {f"{name}.json": b"before" for name in names}
+    assert (place / "projects.json").read_bytes() == b"[]"
 
 
 @pytest.fixture
