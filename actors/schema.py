@@ -4,6 +4,7 @@ A program that knows only older ones leaves all of it as it is. One that knows n
 older, and says here what it writes from now on.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ import msgspec
 from actors.stores import NewerVersion
 
 __all__ = ["PARTS", "SCHEMA_FILE", "check_schema", "read_schema", "settle_schema"]
+
+log = logging.getLogger("actors.greenroom")
 
 SCHEMA_FILE = "schema.json"
 PARTS = {"records": 2, "index": 1, "journal": 2, "projects": 1, "answers": 2, "search": 2}
@@ -39,14 +42,24 @@ def check_schema(data_dir: Path) -> None:
 
 
 def settle_schema(data_dir: Path) -> None:
-    """Check, then say what we write. By the owner of the directory. Raises `OSError`, too."""
+    """Check, then say what we write. By the owner of the directory. Raises `NewerVersion`."""
     check_schema(data_dir)
     if read_schema(data_dir) != PARTS:
-        temporary = data_dir / f"{SCHEMA_FILE}.tmp.{os.getpid()}"
-        temporary.unlink(missing_ok=True)
+        try:
+            _write(data_dir)
+        except OSError as error:
+            log.warning("the versions of what is written could not be noted: %s", error)
+
+
+def _write(data_dir: Path) -> None:
+    temporary = data_dir / f"{SCHEMA_FILE}.tmp.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(PARTS), indent=2))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(data_dir / SCHEMA_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)

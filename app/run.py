@@ -117,7 +117,10 @@ async def _serve_house(
         serving.set()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLD)
-        write_run_file(config.data_dir, address, house.token)
+        try:
+            write_run_file(config.data_dir, address, house.token)
+        except OSError as error:
+            logger.warning("Commands will not find this server: %s", error)
         _announce(address)
         nursery.start_soon(show_progress, house.agent_status, stopping)
 

@@ -179,7 +179,6 @@ async def test_a_request_is_known_by_the_name_that_it_brought(tmp_path):
 
 
 async def test_each_turn_is_a_span_in_the_trace_that_its_request_came_with(tmp_path):
-    pytest.importorskip("opentelemetry.sdk")
     console = {"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "theatre"}
     async with house(tmp_path, **console) as (server, client, upstream):
         session_id = await client.new()
