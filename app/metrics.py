@@ -32,6 +32,7 @@ __all__ = ["Metrics", "routes"]
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = tuple(4**n for n in range(14))
+MOST_MODELS = 50  # that are told apart: their names come from who asks
 OPERATION = {"gen_ai_operation_name": "chat"}
 
 
@@ -41,6 +42,7 @@ class Metrics:
     def __init__(self, provider: str = "") -> None:
         self.registry = CollectorRegistry()
         self._provider = provider
+        self._models: set[str] = set()
         turn = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
         self._ended = Counter(
             "greenroom_turns_ended",
@@ -77,7 +79,7 @@ class Metrics:
         )
 
     def turn_ended(self, report: TurnReport) -> None:
-        model = report.model or report.usage.model or ""
+        model = self._named(report.model or report.usage.model or "")
         turn = {**OPERATION, "gen_ai_provider_name": self._provider, "gen_ai_request_model": model}
         self._ended.labels(report.outcome).inc()
         if report.error is not None:
@@ -90,6 +92,12 @@ class Metrics:
             ("output", report.usage.output_tokens),
         ):
             self._tokens.labels(**turn, gen_ai_token_type=kind).observe(tokens)
+
+    def _named(self, model: str) -> str:
+        if model not in self._models and len(self._models) == MOST_MODELS:
+            return "other"
+        self._models.add(model)
+        return model
 
 
 def routes(

@@ -17,7 +17,7 @@ from .directory import owned, running_server, split_places
 __all__ = ["backup", "restore"]
 
 
-@click.command()
+@click.command(short_help="Write all that a data directory holds to a file.")
 @click.argument("places", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR] FILE.tar")
 @click.option("--force", is_flag=True, help="Replace FILE.tar if it is there.")
 def backup(places: tuple[Path, ...], force: bool) -> int:
@@ -67,7 +67,7 @@ def _written(file: Path) -> Iterator[BinaryIO]:
         raise click.ClickException(f"cannot write '{file}': {error.strerror or error}") from error
 
 
-@click.command()
+@click.command(short_help="Make a data directory of a backup.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tar")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 def restore(file: Path, directory: Path) -> int:

@@ -16,7 +16,7 @@ __all__ = ["doctor", "looked_over"]
 WIDTH = 88
 
 
-@click.command()
+@click.command(short_help="Say what is wrong in a data directory, and mend it.")
 @directory_argument
 @click.option("--repair", is_flag=True, help="Mend what can be mended without losing anything.")
 @click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")

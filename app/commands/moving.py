@@ -20,7 +20,7 @@ FORMATS = ("jsonl", "json", "html")
 PAGE = 500
 
 
-@click.command()
+@click.command(short_help="Write conversations as JSON Lines, JSON or HTML.")
 @directory_argument
 @click.option(
     "--format",
@@ -117,7 +117,7 @@ def _check(response: httpx.Response, what: str) -> None:
         raise click.ClickException(f"{what}: {why}")
 
 
-@click.command("import")
+@click.command("import", short_help="Take in conversations that were exported.")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )

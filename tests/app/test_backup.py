@@ -91,6 +91,9 @@ async def test_a_backup_of_a_running_server_has_all_that_was_accepted_before(tmp
                 told.append([talker.told() for talker in talkers])
                 assert await run(["backup", str(data), str(tmp_path / f"{n}.tar")]) == 0
             nursery.cancel_scope.cancel()
+        assert (await client.http.head("/api/backup")).status_code == 200
+        foreign = {"Origin": "http://elsewhere.example"}
+        assert (await client.http.get("/api/backup", headers=foreign)).status_code == 403
         assert list(data.glob(".backup.*")) == []
     assert any(text for _, _, shown in told[-1] for text in shown.values())
     for n, before in enumerate(told):
