@@ -76,14 +76,14 @@ class RunningTurn:
     def report(self, *last: FeedEvent) -> TurnReport:
         """How it went, now that these are the last entries of its feed."""
         outcome, error = outcome_of(last)
-        answered_at = self.feed.answered_at
+        answered_at, answer = self.feed.answered_at, self.answer
         return TurnReport(
             session_id=self.feed.session_id,
             turn_id=self.turn_id,
             model=self._model,
             outcome=outcome,
             error=error,
-            usage=self.usage,
+            usage=answer.usage or Usage() if answer.empty else self.usage,
             started_at=self.started_at,
             seconds=trio.current_time() - self._began,
             first_seconds=None if answered_at is None else answered_at - self._began,
