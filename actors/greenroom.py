@@ -73,7 +73,15 @@ class Greenroom:
     list, their projects and the search in those of `actors.index`, `.projects` and `.search`.
     """
 
-    def __init__(self, system: System, shared: Shared, journal: Journal, root: RecordStore) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        system: System,
+        shared: Shared,
+        journal: Journal,
+        root: RecordStore,
+    ) -> None:
+        self.data_dir = data_dir
         self.feeds = shared.feeds
         self.index = system.ref("index", "main")
         self.projects = system.ref("projects", "main")
@@ -273,7 +281,7 @@ async def open_greenroom(
                 open_system(*_kinds(shared, root, database)) as system,
                 trio.open_nursery() as nursery,
             ):
-                greenroom = Greenroom(system, shared, journal, root)
+                greenroom = Greenroom(data_dir, system, shared, journal, root)
                 await greenroom.recover()
                 if database is not None:
                     nursery.start_soon(_forget_removed, greenroom, trio.Path(database))

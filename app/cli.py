@@ -216,8 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             code = greenroom.main(arguments, prog_name="greenroom", standalone_mode=False)
-        except* ConfigError as errors:  # A nursery may have put it into a group.
-            raise click.UsageError(str(_first(errors))) from errors
+        except* (ConfigError, click.ClickException) as errors:
+            # A nursery may have put it into a group.
+            error = _first(errors)
+            if isinstance(error, click.ClickException):
+                raise error from None
+            raise click.UsageError(str(error)) from errors
     except click.ClickException as error:
         click.echo(f"greenroom: error: {error.format_message()}", err=True)
         return CANNOT_START

@@ -63,7 +63,6 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             answers,
             stopping=stopping,
             agent_status=agent_status,
-            data_dir=config.data_dir,
             page_dir=config.page_dir or OUR_PAGE,
             counted=counted,
             requests=requests,

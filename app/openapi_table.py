@@ -236,6 +236,17 @@ OPERATIONS: dict[str, Operation] = {
         answer={"status": str, "version": str, "active_streams": int, "agent": dict[str, Any]},
         also={503: {"status": str}},
     ),
+    "GET /ready": Operation(
+        "Whether turns should be sent here",
+        answer={"ready": bool},
+        also={503: {"ready": bool, "reason": str}},
+    ),
+    "GET /metrics": Operation("For Prometheus", kinds=("text/plain",)),
+    "GET /api/backup": Operation(
+        "All that was accepted before, as `greenroom restore` takes it",
+        kinds=("application/x-tar",),
+        refuses=READS | {403},
+    ),
     "GET /openapi.json": Operation("This document"),
     # Sessions, read.
     "GET /api/sessions": Operation(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import trio
 from quart import Blueprint, Response, request
@@ -16,7 +15,7 @@ from .idempotency import Answers
 __all__ = ["routes"]
 
 
-def routes(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Blueprint:
+def routes(greenroom: Greenroom, answers: Answers) -> Blueprint:
     page = Blueprint("operations", __name__)
     linking = False
 
@@ -32,7 +31,7 @@ def routes(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Blueprint:
             return response
         linking = True
         try:
-            snapshot = await _snapshot(greenroom, answers, data_dir)
+            snapshot = await _snapshot(greenroom, answers)
         finally:
             linking = False
         response = Response(_parts(snapshot), content_type="application/x-tar")
@@ -42,10 +41,10 @@ def routes(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Blueprint:
     return page
 
 
-async def _snapshot(greenroom: Greenroom, answers: Answers, data_dir: Path) -> Snapshot:
+async def _snapshot(greenroom: Greenroom, answers: Answers) -> Snapshot:
     records = greenroom.records
     async with greenroom.held(), answers.held():
-        snapshot = await trio.to_thread.run_sync(Snapshot, data_dir)
+        snapshot = await trio.to_thread.run_sync(Snapshot, greenroom.data_dir)
         records.before_change(snapshot.keep)
     try:
         while not snapshot.complete:

@@ -17,8 +17,8 @@ from . import (
     changes,
     chat,
     inspector,
-    openapi,
     metrics,
+    openapi,
     operations,
     page,
     projects,
@@ -53,13 +53,11 @@ def create_app(
     *,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
-    data_dir: Path,
     page_dir: Path = page.OUR_PAGE,
     counted: metrics.Metrics | None = None,
     requests: Requests | None = None,
 ) -> QuartTrio:
-    """The app of one greenroom. Open streams end when `stopping` is set. `data_dir` is where it
-    keeps all that it keeps, `page_dir` holds the page.
+    """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
 
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
     """
@@ -80,7 +78,7 @@ def create_app(
         inspector.routes(greenroom, stopping),
         quiet.routes(agent_status),
         metrics.routes(greenroom, answers, requests, counted or metrics.Metrics()),
-        operations.routes(greenroom, answers, data_dir),
+        operations.routes(greenroom, answers),
         readiness.routes(greenroom, answers, agent_status, stopping),
         page.routes(page_dir, MAX_BODY),
         openapi.routes(app),

@@ -3,7 +3,6 @@
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -49,13 +48,7 @@ GREENROOM, ANSWERS = Current(), Current()
 @pytest.fixture(scope="module")
 def app():
     status = {"agent": "held", "model": None}
-    return create_app(
-        GREENROOM,
-        ANSWERS,
-        stopping=trio.Event(),
-        agent_status=lambda: status,
-        data_dir=Path("nowhere"),
-    )
+    return create_app(GREENROOM, ANSWERS, stopping=trio.Event(), agent_status=lambda: status)
 
 
 @asynccontextmanager
