@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -58,6 +59,7 @@ from actors.stores import (
     open_record_store,
     own_directory,
 )
+from actors.stores.writer import background
 
 __all__ = ["Greenroom", "open_greenroom"]
 
@@ -277,22 +279,20 @@ async def open_greenroom(
                 on_turn_ended=on_turn_ended,
             )
             database = data_dir / "search.sqlite" if disk is None else None
-            async with (
-                open_system(*_kinds(shared, root, database)) as system,
-                trio.open_nursery() as nursery,
-            ):
+            async with open_system(*_kinds(shared, root, database)) as system:
                 greenroom = Greenroom(data_dir, system, shared, journal, root)
                 await greenroom.recover()
-                if database is not None:
-                    nursery.start_soon(_forget_removed, greenroom, trio.Path(database))
-                yield greenroom
-                nursery.cancel_scope.cancel()
+                async with background(partial(_forget_removed, greenroom, database)) as forgetting:
+                    try:
+                        yield greenroom
+                    finally:
+                        forgetting.cancel()
 
 
-async def _forget_removed(greenroom: Greenroom, database: trio.Path) -> None:
+async def _forget_removed(greenroom: Greenroom, path: Path | None) -> None:
     """What was removed from a session is not to stay in the search until somebody searches."""
-    seen = greenroom.notices.last
-    while True:
+    seen, database = greenroom.notices.last, trio.Path(path or "")
+    while path is not None:
         notices = await greenroom.notices.after(seen) or ()
         seen = greenroom.notices.last
         shrunk = {notice.session_id for notice in notices if notice.reason in SHRINKS}
