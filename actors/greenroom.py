@@ -22,7 +22,7 @@ from actors import (
     open_system,
 )
 from actors.index.actor import Index
-from actors.index.messages import Row, RowsOf
+from actors.index.messages import TEMPORARY, Row, RowsOf
 from actors.projects.actor import Projects
 from actors.schema import settle_schema
 from actors.search.actor import Searcher
@@ -229,7 +229,8 @@ def _document_of(session_id: str, data: bytes) -> Document:
         for row in record.messages
         if row.get("role") in ("user", "assistant") and not row.get("_error")
     ]
-    return Document(record.title, said, hidden=record.pre_compression_snapshot)
+    hidden = record.pre_compression_snapshot or record.session_source == TEMPORARY
+    return Document(record.title, said, hidden=hidden)
 
 
 @asynccontextmanager

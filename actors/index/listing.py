@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 
-from .messages import Row
+from .messages import TEMPORARY, Row
 from .rows import Place, is_left, is_unborn, is_worth_showing, place
 
 __all__ = ["Listing"]
@@ -78,12 +78,13 @@ class Listing:
 
     def left_over(self) -> Sequence[str]:
         """The sessions of which a crash in the middle of a rotation or a deletion left something:
-        an id that leads nowhere, or a record that nobody was told of.
+        an id that leads nowhere, a record that nobody was told of, or one that should be gone.
         """
         found = []
         for name, row in self._rows.items():
             continuation = row.get("continuation_session_id")
-            if continuation and continuation not in self._rows:
+            lost = continuation and continuation not in self._rows
+            if lost or row.get("session_source") == TEMPORARY:
                 found.append(name)
             elif self._is_unborn(row):
                 found.append(str(row["continues_session_id"]))

@@ -8,6 +8,7 @@ from actors import Message, Rejected
 
 __all__ = [
     "STAMP",
+    "TEMPORARY",
     "IndexUnavailable",
     "IndexWritten",
     "ListPage",
@@ -27,6 +28,8 @@ __all__ = [
 Row = Mapping[str, Any]
 STAMP = "_stamp"
 """In a row: of which version of the record it is."""
+TEMPORARY = "temporary"
+"""The `session_source` of a session that is in no list, and gone when its turn has ended."""
 
 
 @dataclass(frozen=True, slots=True)

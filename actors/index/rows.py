@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .messages import Row
+from .messages import TEMPORARY, Row
 
 __all__ = ["Place", "is_left", "is_unborn", "is_worth_showing", "place"]
 
@@ -52,8 +52,12 @@ def is_unborn(row: Row, left: Row | None) -> bool:
 
 
 def _is_automatic(row: Row) -> bool:
-    """Nobody talks in it: a timer, a hook or a board of the reference system does."""
-    return any(row.get(key) in AUTOMATIC for key in ("source_tag", "raw_source", "session_source"))
+    """Nobody talks in it: a timer, a hook or a board of the reference system does; or it will not
+    stay.
+    """
+    return row.get("session_source") == TEMPORARY or any(
+        row.get(key) in AUTOMATIC for key in ("source_tag", "raw_source", "session_source")
+    )
 
 
 def _is_empty(row: Row) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from actors import Actor, Message, Moved
-from actors.index.messages import ReleasePin, ReservePin
+from actors.index.messages import TEMPORARY, ReleasePin, ReservePin
 from actors.stores import StoreError
 
 from . import endings
@@ -154,7 +154,17 @@ class Session(Actor):
         answer = await self._handle(ledger.message)
         ledger.once = None
         await self._turns.start_waiting()
+        if self._is_spent():
+            with suppress(StorageFailed):  # it is tried again
+                await self._delete(DeleteSession())
         return answer
+
+    def _is_spent(self) -> bool:
+        """It was to last for its turn, and that has ended."""
+        record = self._ledger.record
+        if record is None or record.session_source != TEMPORARY or not self._ledger.on_disk:
+            return False
+        return not record.busy and self._turns.idle
 
     async def _handle(self, message: Message[Any]) -> object:
         if type(message) in STOPS_TURN:

@@ -13,7 +13,7 @@ type "error" with the exception's text. One that can be spoken to while it works
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -49,6 +49,8 @@ class AgentTurn:
     role, content, tool_calls, tool_call_id, name and refusal. `purpose` is "answer" for whatever
     a user reads as an answer; the text for a "title" or a "summary" is read by the session alone.
     `remarks` takes what the user has said since the turn began: each remark once, durably.
+    `options` are what this turn wants of the model (temperature, max_tokens, ...): an agent honours
+    those that it knows.
     """
 
     session_id: str
@@ -56,6 +58,7 @@ class AgentTurn:
     messages: Sequence[Mapping[str, Any]]
     model: str | None = None
     purpose: Purpose = "answer"
+    options: Mapping[str, Any] = field(default_factory=dict)
     remarks: Callable[[], Awaitable[Sequence[str]]] = _no_remarks
 
 
@@ -110,7 +113,9 @@ class Usage(_Event, frozen=True, tag="usage"):
 
 
 class Warned(_Event, frozen=True, tag="warned"):
-    """Something the reader should know that does not end the turn."""
+    """Something the reader should know that does not end the turn. Of kind length or
+    content_filter it says that the model was cut short there.
+    """
 
     kind: str
     message: str

@@ -11,6 +11,7 @@ from .agent import (
     ToolCompleted,
     ToolStarted,
     Usage,
+    Warned,
 )
 from .context import estimated_tokens
 from .entries import FeedEvent, Steered
@@ -22,6 +23,7 @@ __all__ = ["Answer"]
 SNIPPET = 4000
 ARGUMENTS = 6
 ARGUMENT = 120
+CUTS = frozenset({"length", "content_filter"})  # warnings that say why the model said no more
 
 
 class Answer:
@@ -33,6 +35,7 @@ class Answer:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.cut_by: str | None = None  # a limit, before the model was done
         self.tools_completed = 0
         self._steps: list[_Step] = [_Step()]
         self._calls: dict[str, _Call] = {}
@@ -70,6 +73,8 @@ class Answer:
                 return self._complete(event)
             case Usage():
                 self.usage = event
+            case Warned(kind) if kind in CUTS:
+                self.cut_by = kind
             case Steered():
                 self._steps.append(_Step(event))
             case _:

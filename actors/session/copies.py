@@ -20,6 +20,8 @@ _OF_ONE_SESSION: dict[str, Any] = {
     "pending_attachments": (),
     "pending_started_at": None,
     "pending_user_source": None,
+    "pending_options": {},
+    "pending_note": {},
     "waiting": (),
     "background": (),
     "applied": {},

@@ -78,4 +78,5 @@ def ending_of(
         return (interrupted(),)
     if last.get("provider_details_label") == "Cancellation details":
         return (cancelled(),)
-    return (TurnFailed("error", "The agent failed", str(last.get("content", ""))),)
+    kind = str(last.get("_failure", "error"))
+    return (TurnFailed(kind, "The agent failed", str(last.get("content", ""))),)

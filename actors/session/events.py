@@ -1,6 +1,6 @@
 """What can happen to a session. An event holds all that `evolve` needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .agent import Usage
@@ -29,7 +29,7 @@ class Created:
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
     """A prompt got its turn. If it has waited, it does not any more. `keep` cuts the transcript to
-    so many rows first: the prompt takes the place of what was there.
+    so many rows first: the prompt takes the place of what was there. `before` comes ahead of it.
     """
 
     turn_id: str
@@ -42,6 +42,9 @@ class TurnStarted:
     workspace: str
     source: str
     keep: int | None = None
+    before: tuple[Row, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    note: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

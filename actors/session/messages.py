@@ -11,6 +11,8 @@ from .entries import FeedEvent
 from .record import Record, Row
 
 __all__ = [
+    "AddRows",
+    "Annotate",
     "Archive",
     "Assign",
     "CancelTurn",
@@ -153,6 +155,11 @@ class StartTurn(Message[TurnAccepted]):
     lets it wait for its turn; `interrupt` stops the running turn, keeping what was shown, and
     `rollback` without keeping it; `steer` hands it to the running agent, or queues it if that
     agent cannot be steered.
+
+    `before` are rows that come with the prompt, ahead of it. `options` are the agent's for this
+    turn (`AgentTurn.options`), `instructions` among them what it sees as a system message that no
+    later turn gets. `note` is kept with the prompt, for whoever sent it. With a `revision` it is
+    accepted only for the transcript that this names. `turn_id`: a name of your own for the turn.
     """
 
     prompt: str
@@ -162,6 +169,11 @@ class StartTurn(Message[TurnAccepted]):
     workspace: str | None = None
     source: str = "webui"
     if_busy: IfBusy = "reject"
+    before: tuple[Row, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    note: dict[str, Any] = field(default_factory=dict)
+    revision: str | None = None
+    turn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +317,20 @@ class UpdateSession(Message[Snapshot]):
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AddRows(Message[Snapshot]):
+    """Put these at the end of the transcript. Nobody answers them."""
+
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotate(Message[Snapshot]):
+    """Set fields of the record that mean nothing to the session: see `Record.extra`."""
+
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

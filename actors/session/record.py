@@ -31,6 +31,8 @@ Treat it as frozen; to change a row, make another."""
 SESSION_ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
 _OURS = frozenset(
     {
+        "pending_options",
+        "pending_note",
         "waiting",
         "background",
         "applied",
@@ -110,6 +112,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     pending_attachments: tuple[Any, ...] = ()
     pending_started_at: float | None = None
     pending_user_source: str | None = None
+    pending_options: dict[str, Any] = {}
+    pending_note: dict[str, Any] = {}
     context_length: int | None = None
     threshold_tokens: int | None = None
     last_prompt_tokens: int | None = None
@@ -211,6 +215,8 @@ _SUMMARY = tuple(
         "tool_calls",
         "context_messages",
         "pending_attachments",
+        "pending_options",
+        "pending_note",
         "composer_draft",
         "truncation_watermark",
         "intentional_shrink_generation",

@@ -31,6 +31,8 @@ from .events import (
     TurnStarted,
 )
 from .messages import (
+    AddRows,
+    Annotate,
     Archive,
     Assign,
     Checkpoint,
@@ -61,6 +63,7 @@ from .refusals import (
 )
 from .transcript import (
     AUTOMATIC_TITLES,
+    brought_by,
     cards_before,
     is_of_turn,
     last_user_row,
@@ -86,13 +89,13 @@ STOPS_TURN = frozenset({RemoveLastTurn, Truncate, Clear, DeleteSession})
 """These end a running turn first, then apply."""
 
 _ALWAYS = frozenset(
-    {Rename, Pin, Archive, Assign, UpdateSession, SaveDraft, EditWaiting, RemoveWaiting}
+    {Rename, Pin, Archive, Assign, UpdateSession, SaveDraft, EditWaiting, RemoveWaiting, Annotate}
 )
 
 # Rule 2: everything that decides whether a command is legal is in this table, or in `decide`.
 LEGAL: dict[Phase, frozenset[type]] = {
     Phase.ABSENT: frozenset({CreateSession, DeleteSession, DeleteIfEmpty}),
-    Phase.IDLE: _ALWAYS | STOPS_TURN | {StartTurn, Regenerate, DeleteIfEmpty},
+    Phase.IDLE: _ALWAYS | STOPS_TURN | {StartTurn, Regenerate, AddRows, DeleteIfEmpty},
     Phase.RUNNING: _ALWAYS | {Checkpoint},
 }
 
@@ -119,7 +122,7 @@ def decide(record: Record | None, command: object, now: float, new_id: Callable[
     assert record is not None
     match command:
         case StartTurn():
-            return start(record, command, new_id(), now)
+            return start(record, command, command.turn_id or new_id(), now)
         case Regenerate():
             return _regenerate(record, command, new_id(), now)
         case RemoveLastTurn():
@@ -152,6 +155,10 @@ def _change(record: Record, command: object, now: float) -> Changed:
             return Changed({"archived": archived}, None)
         case Assign(project_id):
             return Changed({"project_id": project_id}, now)
+        case AddRows(rows):
+            return Changed(_with_rows(record, rows), now)
+        case Annotate(fields):
+            return Changed({"extra": record.extra | fields}, None)
         case SaveDraft(draft):
             return Changed({"composer_draft": draft}, None)
         case UpdateSession(fields):
@@ -182,6 +189,8 @@ def start(
         raise ReadOnly("This session was imported to be read only")
     if not command.prompt.strip():
         raise BlankMessage
+    if command.revision is not None and command.revision != revision(record):
+        raise StaleRevision("The conversation has changed since")
     title = record.title
     if title in AUTOMATIC_TITLES and not record.manual_title:
         title = title_from(record.messages[:keep], command.prompt) or title
@@ -196,6 +205,9 @@ def start(
         workspace=command.workspace or record.workspace,
         source=command.source,
         keep=keep,
+        before=tuple(brought_by(row, turn_id) for row in command.before),
+        options=command.options,
+        note=command.note,
     )
 
 
@@ -206,7 +218,11 @@ def _regenerate(record: Record, command: Regenerate, turn_id: str, now: float) -
     if command.revision != revision(record):
         raise StaleRevision("The conversation has changed since; reload it")
     row = record.messages[keep]
-    again = StartTurn(text_of(row.get("content")), tuple(row.get("attachments") or ()))
+    again = StartTurn(
+        text_of(row.get("content")),
+        tuple(row.get("attachments") or ()),
+        options=row.get("_options") or {},
+    )
     return start(record, again, turn_id, now, keep=keep)
 
 
@@ -249,11 +265,14 @@ def _started(record: Record, event: TurnStarted) -> Record:
         record = _cut(record, Cut(event.keep, event.turn_id, event.at))
     return msgspec.structs.replace(
         record,
+        **_with_rows(record, event.before),
         active_stream_id=event.turn_id,
         pending_user_message=event.prompt,
         pending_attachments=event.attachments,
         pending_started_at=event.at,
         pending_user_source=event.source,
+        pending_options=event.options,
+        pending_note=event.note,
         waiting=waiting.without(record, [event.turn_id]),
         title=event.title,
         model=event.model,
@@ -269,22 +288,30 @@ def end_turn(record: Record, event: TurnEnded) -> Record:
     The transcript is the one that stands now, not the one that stood when the turn began.
     """
     prompt = _pending_row(record, event)
-    new = (*((prompt,) if prompt else ()), *event.rows)
-    context = record.context_messages
     return msgspec.structs.replace(
         record,
-        messages=record.messages + new,
-        context_messages=context + new if context else (),
+        **_with_rows(record, (*((prompt,) if prompt else ()), *event.rows)),
         tool_calls=record.tool_calls + event.tool_calls,
         active_stream_id=None,
         pending_user_message=None,
         pending_attachments=(),
         pending_started_at=None,
         pending_user_source=None,
+        pending_options={},
+        pending_note={},
         waiting=waiting.without(record, event.steered),
         updated_at=record.updated_at if event.at is None else event.at,
         **_figures(record, event.usage),
     )
+
+
+def _with_rows(record: Record, rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
+    """The fields that say what was said, when these are said after it."""
+    context = record.context_messages
+    return {
+        "messages": record.messages + rows,
+        "context_messages": context + rows if context else (),
+    }
 
 
 def _figures(record: Record, usage: Usage | None) -> dict[str, Any]:
@@ -327,7 +354,15 @@ def _pending_row(record: Record, event: TurnEnded) -> Row | None:
     if record.messages and _written_at_once(record.messages[-1], record):
         return None
     at = record.pending_started_at or event.at or record.updated_at
-    return user_row(text, record.pending_attachments, at, turn_id, recovered=event.recovered)
+    return user_row(
+        text,
+        record.pending_attachments,
+        at,
+        turn_id,
+        recovered=event.recovered,
+        options=record.pending_options,
+        note=record.pending_note,
+    )
 
 
 def _last_turn_is(rows: Sequence[Row], turn_id: str) -> bool:

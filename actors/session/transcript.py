@@ -9,6 +9,7 @@ import msgspec
 from .record import Record, Row
 
 __all__ = [
+    "brought_by",
     "cancelled_marker",
     "cards_before",
     "content_seen",
@@ -25,6 +26,7 @@ __all__ = [
 MODEL_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "refusal")
 TITLE_LENGTH = 64
 AUTOMATIC_TITLES = frozenset({"", "Untitled", "New Chat"})
+_NONE: Mapping[str, Any] = {}
 
 
 def user_row(
@@ -34,6 +36,8 @@ def user_row(
     turn_id: str | None,
     *,
     recovered: bool = False,
+    options: Mapping[str, Any] = _NONE,
+    note: Mapping[str, Any] = _NONE,
 ) -> Row:
     """A prompt. The token in it says of which turn it is, so that it is never added twice."""
     row: Row = {"role": "user", "content": text, "timestamp": at}
@@ -43,7 +47,16 @@ def user_row(
         row["attachments"] = list(attachments)
     if recovered:
         row["_recovered"] = True
+    if options:
+        row["_options"] = options
+    if note:
+        row["_note"] = note
     return row
+
+
+def brought_by(row: Row, turn_id: str) -> Row:
+    """A row that came with the prompt of this turn, ahead of it."""
+    return row | {"_brought_by": turn_id}
 
 
 def is_of_turn(row: Mapping[str, Any], turn_id: str) -> bool:

@@ -48,6 +48,7 @@ __all__ = ["Turns", "agent_turn", "model_sees", "open_feed"]
 
 log = logging.getLogger("actors.session")
 
+INSTRUCTIONS = "instructions"  # the one option that the session itself sees to
 STOP_SECONDS = 5.0  # how long a cancelled agent is waited for
 
 
@@ -244,6 +245,8 @@ class Turns:
         rows[-1]["_turnUsage"] = tokens | ({"estimated": True} if used.estimated else {})
         if used.model is not None:
             rows[-1]["_usedModel"] = used.model
+        if answer.cut_by is not None:
+            rows[-1]["_cutBy"] = answer.cut_by
         cards = answer.tool_summaries(len(record.messages) + 1)
         ended = TurnEnded(rows, cards, used, at, steered=answer.steered)
         usage = msgspec.structs.asdict(used)
@@ -257,6 +260,7 @@ class Turns:
     async def _fail(self, turn: RunningTurn, failed: TurnFailed) -> None:
         at = self._shared.clock()
         row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
+        row["_failure"] = failed.kind
         usage = turn.answer.usage if turn.answer.empty else turn.usage
         await self._end(turn, endings.cut_short(turn.answer, row, at, usage), failed)
 
@@ -402,11 +406,17 @@ def agent_turn(
 ) -> AgentTurn:
     """What the agent is asked: to answer the pending prompt, or one beside the conversation."""
     model = record.model or shared.default_model
-    return AgentTurn(record.session_id, turn_id, model_sees(record, turn_id, prompt), model)
+    options = {} if prompt is not None else dict(record.pending_options)
+    options.pop(INSTRUCTIONS, None)
+    seen = model_sees(record, turn_id, prompt)
+    return AgentTurn(record.session_id, turn_id, seen, model, options=options)
 
 
 def model_sees(record: Record, turn_id: str, prompt: str | None = None) -> Sequence[Row]:
     """The context, and the prompt: the pending one, or one beside the conversation."""
-    text = record.pending_user_message or "" if prompt is None else prompt
-    attachments = record.pending_attachments if prompt is None else ()
-    return model_input([*context_rows(record), user_row(text, attachments, 0.0, turn_id)])
+    if prompt is not None:
+        return model_input([*context_rows(record), user_row(prompt, (), 0.0, turn_id)])
+    asked = user_row(record.pending_user_message or "", record.pending_attachments, 0.0, turn_id)
+    told = record.pending_options.get(INSTRUCTIONS)
+    instructions = [{"role": "system", "content": told}] if told else []
+    return model_input([*instructions, *context_rows(record), asked])

@@ -2,7 +2,8 @@
 
 Each is a row of the record's `waiting`: `id`, which is its turn's id from the beginning,
 `message`, `attachments`, `model`, `model_provider`, `workspace`, `source`, `queued_at`, and `steer`
-for a remark that the running agent may take up before.
+for a remark that the running agent may take up before; and `before`, `options` and `note` if it has
+them.
 """
 
 from collections.abc import Iterable
@@ -34,6 +35,9 @@ def with_waiting(
         "source": command.source,
         "queued_at": now,
     }
+    for name in ("before", "options", "note"):
+        if value := getattr(command, name):
+            row[name] = value
     return (*record.waiting, row | {"steer": True} if steer else row)
 
 
@@ -66,4 +70,7 @@ def command_of(row: Row) -> StartTurn:
         model_provider=row.get("model_provider"),
         workspace=row.get("workspace"),
         source=row.get("source") or "webui",
+        before=tuple(row.get("before") or ()),
+        options=row.get("options") or {},
+        note=row.get("note") or {},
     )

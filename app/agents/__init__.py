@@ -1,6 +1,6 @@
 """What answers: a provider, a model on this machine, or a script."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,9 +9,12 @@ from actors.session.agent import Agent
 from ..config import Config
 from .demo import DemoAgent
 from .local import CONTEXT, open_local_agent
-from .openai import OpenAIAgent, open_client
+from .openai import OPTIONS, OpenAIAgent, open_client
 
 __all__ = ["OpenedAgent", "open_agent"]
+
+SCRIPT = "The demo agent answers by a script"
+NO_MATTER = OPTIONS - {"max_tokens", "stop"}  # to a script
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,20 @@ class OpenedAgent:
     model: str | None
     status: Callable[[], dict[str, object]]
     context_tokens: int | None = None  # what the model can see at once, if that is known
+    models: Callable[[], Awaitable[Sequence[str]]] | None = None  # where there are more than one
+    options: frozenset[str] = OPTIONS  # what of `AgentTurn.options` it honours
 
 
 @asynccontextmanager
 async def open_agent(config: Config) -> AsyncIterator[OpenedAgent]:
     """The agent that was chosen, for as long as the block lasts."""
     if config.agent == "demo":
-        yield OpenedAgent(DemoAgent(), "demo", None, _ready("The demo agent answers by a script"))
+        yield OpenedAgent(DemoAgent(), "demo", None, _ready(SCRIPT), options=NO_MATTER)
     elif config.agent == "openai":
         async with open_client(config.base_url, config.api_key) as client:
             agent = OpenAIAgent(client, config.model)
             where = f"Answers come from {client.base_url.host}"
-            yield OpenedAgent(agent, "openai", config.model, _ready(where))
+            yield OpenedAgent(agent, "openai", config.model, _ready(where), models=agent.models)
     else:
         async with open_local_agent(config.data_dir, config.model) as local:
             yield OpenedAgent(local, "local", local.model, local.status, CONTEXT)

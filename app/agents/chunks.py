@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from actors.session.agent import AgentEvent, ReasoningDelta, TextDelta, Usage
+from actors.session.agent import AgentEvent, ReasoningDelta, TextDelta, Usage, Warned
 
 from .provider_errors import agent_error, malformed
 
@@ -13,6 +13,12 @@ __all__ = ["Chunk", "decode_chunk", "events_of"]
 MOST_TOKENS = 10**9
 MOST_COST = 10**6  # US dollars
 NAME_LENGTH = 200
+
+
+CUTS = {
+    "length": "The answer was cut off at its limit of tokens.",
+    "content_filter": "The provider cut the answer off: its filter objects to what came next.",
+}
 
 
 class Delta(msgspec.Struct):
@@ -72,6 +78,8 @@ def events_of(chunk: Chunk) -> Iterator[AgentEvent]:
             yield ReasoningDelta(thought)
         if delta.content:
             yield TextDelta(delta.content)
+        if choice.finish_reason in CUTS:
+            yield Warned(choice.finish_reason, CUTS[choice.finish_reason])
     if chunk.usage is not None:
         details = chunk.usage.prompt_tokens_details or PromptDetails()
         cost = chunk.usage.cost

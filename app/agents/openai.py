@@ -1,7 +1,7 @@
 """Any endpoint that speaks OpenAI's chat completions."""
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from .bounded import EVENT_BYTES, Bounded, TooLarge
 from .chunks import Chunk, decode_chunk, events_of
 from .provider_errors import agent_error, cut_off, endless, malformed, timed_out, unreachable
 
-__all__ = ["OpenAIAgent", "open_client"]
+__all__ = ["OPTIONS", "OpenAIAgent", "open_client"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 15.0
@@ -26,6 +26,14 @@ MODELS_BODY = 4 << 20
 RETRIES = 2
 RETRIED = frozenset({429, 502, 503, 504})
 LONGEST_WAIT = 10.0
+
+OPTIONS = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),
+        *("frequency_penalty", "presence_penalty", "repeat_penalty"),
+        *("reasoning_effort", "verbosity"),
+    }
+)
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -90,25 +98,39 @@ class OpenAIAgent:
         if model is None:
             model = self._model = await self._first_model()
         body = {"model": model, "messages": list(turn.messages), "stream": True, **self._options}
+        body |= self._asked(turn.options)
         if self._with_usage:
             body["stream_options"] = {"include_usage": True}
         return body
 
-    async def _first_model(self) -> str:
-        """Nobody named a model: take the endpoint's first."""
+    def _asked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the turn asks for. OpenAI has another name for one of them, and others do not."""
+        asked = {name: value for name, value in options.items() if name in OPTIONS}
+        if "max_tokens" in asked and self._client.base_url.host == "api.openai.com":
+            asked["max_completion_tokens"] = asked.pop("max_tokens")
+        return asked
+
+    async def models(self) -> Sequence[str]:
+        """The names of the models that the endpoint has. Raises `AgentError`."""
         try:
             async with self._client.stream("GET", "models") as response:
                 said = await _read_some(response, MODELS_BODY)
             if response.status_code != 200:
                 raise agent_error(response.status_code, _decoded(said[:ERROR_BODY]), self._secret)
-            return str(msgspec.json.decode(said)["data"][0]["id"])
+            return [str(model["id"]) for model in msgspec.json.decode(said)["data"]]
         except httpx.TimeoutException as error:
             raise timed_out() from error
         except httpx.HTTPError as error:
             raise unreachable(str(error)) from error
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            hint = "Name one with --model."
-            raise AgentError("model_not_found", "No model was chosen.", hint=hint) from error
+            raise no_model() from error
+
+    async def _first_model(self) -> str:
+        """Nobody named a model: take the endpoint's first."""
+        models = await self.models()
+        if not models:
+            raise no_model()
+        return models[0]
 
     async def _stream(self, body: dict[str, Any], emit: Emit) -> None:
         answering = False
@@ -166,6 +188,11 @@ class OpenAIAgent:
     def _secret(self) -> str | None:
         header: str = self._client.headers.get("Authorization", "")
         return header.removeprefix("Bearer ") or None
+
+
+def no_model() -> AgentError:
+    hint = "Name one with --model."
+    return AgentError("model_not_found", "No model was chosen.", hint=hint)
 
 
 class _TryAgain(Exception):
