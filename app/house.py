@@ -15,6 +15,7 @@ from .backup import sweep_links
 from .config import Config
 from .idempotency import open_answers
 from .metrics import Metrics
+from .openai_api.offer import Offer
 from .page import OUR_PAGE
 from .requests import Requests
 from .run import House
@@ -66,6 +67,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             page_dir=config.page_dir or OUR_PAGE,
             counted=counted,
             requests=requests,
+            offer=Offer(opened.model or opened.name, opened.options, opened.models),
         )
         yield House(app, greenroom.settle, agent_status)
 

@@ -36,8 +36,9 @@ from actors.session.refusals import (
 from actors.stores import InvalidName, RecordNotFound, StoreError, StoreFull
 
 from .bodies import BadRequest
+from .openai_api.errors import ApiError, error_body, speaks_api
 
-__all__ = ["json_body", "json_response", "register_errors"]
+__all__ = ["error_response", "json_body", "json_response", "register_errors"]
 
 log = logging.getLogger("app")
 
@@ -83,54 +84,61 @@ def json_body(body: bytes, status: int = 200) -> Response:
     return response
 
 
-def _error(status: int, text: str, **more: Any) -> Response:
-    response = json_response({"error": text, **more}, status)
+def error_response(status: int, text: str, **more: Any) -> Response:
+    """An error as whoever asked here expects it: in the form of the API whose path it is."""
+    if speaks_api(request.path):
+        body = error_body(status, text, more.get("param"), more.get("code"))
+    else:
+        body = {"error": text, **more}
+    response = json_response(body, status)
     if status in RETRY_AFTER:
         response.headers["Retry-After"] = RETRY_AFTER[status]
     return response
 
 
 async def _refused(error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return error_response(error.status, str(error), param=error.param, code=error.code)
     if isinstance(error, TurnRunning):
-        return _error(409, str(STATUS[TurnRunning][1]), active_stream_id=error.turn_id)
+        return error_response(409, str(STATUS[TurnRunning][1]), active_stream_id=error.turn_id)
     if isinstance(error, PinLimit):
         text = f"Up to {error.limit} sessions can be pinned. Unpin one first."
-        return _error(400, text)
+        return error_response(400, text)
     if isinstance(error, StaleRevision):
-        return _error(409, str(error), type="stale_regeneration_revision")
+        return error_response(409, str(error), type="stale_regeneration_revision")
     if isinstance(error, TooManyWaiting):
-        return _error(429, f"{error.limit} messages are waiting already")
+        return error_response(429, f"{error.limit} messages are waiting already")
     if isinstance(error, StorageFailed | ProjectsUnavailable):
-        return _error(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
+        return error_response(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
     for kind in type(error).__mro__:
         if kind in STATUS:
             status, fixed = STATUS[kind]
-            return _error(status, fixed or str(error))
+            return error_response(status, fixed or str(error))
     return await _broken(error)
 
 
 async def _broken(error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _error(500, "Internal server error")
+    return error_response(500, "Internal server error")
 
 
 async def _too_large(_: Exception) -> Response:
     size, limit = request.content_length, request.max_content_length
-    return _error(413, f"Request body too large ({size or 'more'} bytes, max {limit})")
+    return error_response(413, f"Request body too large ({size or 'more'} bytes, max {limit})")
 
 
 async def _http(error: HTTPException) -> Response:
     if error.code == 404:
-        return _error(404, "not found")
-    response = _error(error.code or 500, (error.name or "error").lower())
+        return error_response(404, "not found")
+    response = error_response(error.code or 500, (error.name or "error").lower())
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return response
 
 
 def register_errors(app: Quart) -> None:
-    """Every error leaves as `{"error": text}`."""
-    for kind in (BadRequest, ActorError, StoreError):
+    """Every error leaves as `{"error": text}`; below /v1 as OpenAI's API has it."""
+    for kind in (ApiError, BadRequest, ActorError, StoreError):
         app.register_error_handler(kind, _refused)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _http)

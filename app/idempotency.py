@@ -86,8 +86,10 @@ class Answers:
         return decode_answer(entries[0][1]) if entries else None
 
     async def _keep(self, name: str, fingerprint: str, response: Response) -> Response:
-        """Durable before it is given. If there is no room for it, what was done stands."""
-        if response.status_code < 300:
+        """Durable before it is given. If there is no room for it, what was done stands. A stream is
+        not kept: whoever asks again reads what it was made from.
+        """
+        if response.status_code < 300 and response.mimetype != "text/event-stream":
             body = await response.get_data(as_text=False)
             assert isinstance(body, bytes)
             entry = msgspec.json.encode(_Answer(fingerprint, response.status_code, body))

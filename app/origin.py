@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from quart import Quart, Response, request
 
-from .http_errors import json_response
+from .http_errors import error_response
 
 __all__ = ["register_origin_check"]
 
@@ -26,7 +26,7 @@ def register_origin_check(app: Quart) -> None:
             allowed = site in (None, "same-origin", "none")
         if allowed:
             return None
-        return json_response({"error": "Cross-origin mismatch - check reverse proxy headers"}, 403)
+        return error_response(403, "Cross-origin mismatch - check reverse proxy headers")
 
 
 def _host_of(origin: str) -> str | None:

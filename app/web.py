@@ -30,6 +30,8 @@ from . import (
 )
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
+from .openai_api import routes as openai_api
+from .openai_api.offer import Offer
 from .origin import register_origin_check
 from .requests import Requests
 
@@ -39,6 +41,8 @@ MAX_BODY = 20 * 1024 * 1024
 
 COMPRESSED_FROM = 1024
 GZIP_LEVEL = 1  # most of the gain at a fraction of the cost
+
+NO_OFFER = Offer("greenroom")
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -56,10 +60,12 @@ def create_app(
     page_dir: Path = page.OUR_PAGE,
     counted: metrics.Metrics | None = None,
     requests: Requests | None = None,
+    offer: Offer = NO_OFFER,
 ) -> QuartTrio:
     """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
 
-    `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
+    `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`; `offer`
+    says what clients of OpenAI's API may ask of it.
     """
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -82,6 +88,7 @@ def create_app(
         readiness.routes(greenroom, answers, agent_status, stopping),
         page.routes(page_dir, MAX_BODY),
         openapi.routes(app),
+        *openai_api.routes(greenroom, offer),
     ):
         app.register_blueprint(blueprint)
     register_idempotency(app, answers)
