@@ -160,7 +160,7 @@ class Session(Actor):
         return answer
 
     def _is_spent(self) -> bool:
-        """It was to last for its turn, and that has ended."""
+        """It was to last for its turn, and a crash or the disk came before it could go."""
         record = self._ledger.record
         if record is None or record.session_source != TEMPORARY or not self._ledger.on_disk:
             return False

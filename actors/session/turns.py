@@ -8,13 +8,14 @@ from dataclasses import replace
 import msgspec
 
 from actors import ActorStopped, MailboxFull
+from actors.index.messages import TEMPORARY
 
 from . import endings, waiting
 from .agent import AgentTurn
 from .answer import Answer
 from .context import NEAR, context_rows
 from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
-from .events import Changed, Event, TurnEnded, TurnStarted
+from .events import Changed, Deleted, Event, TurnEnded, TurnStarted
 from .feeds import TurnFeed
 from .ledger import Ledger, storage_failed
 from .messages import (
@@ -303,7 +304,7 @@ class Turns:
         """The only way out of a turn: the transcript first, then readers hear of it. The stream
         of one that is done may go on with a title.
         """
-        error = await self.commit_or_keep(ended)
+        error = None if await self._is_gone() else await self.commit_or_keep(ended)
         self._run(None)
         if error is not None:
             last = (endings.storage_failure(error),)
@@ -314,6 +315,14 @@ class Turns:
             await self._shared.feeds.end(turn.feed, *last)
         self._shared.on_turn_ended(turn.report(*last))
         self._ledger.tell("turn_ended", turn_id=turn.turn_id)
+
+    async def _is_gone(self) -> bool:
+        """A session that was to last for this turn goes before its end is told."""
+        if self._ledger.present.session_source != TEMPORARY or self._ledger.present.waiting:
+            return False
+        with suppress(StorageFailed):  # then it goes later
+            await self._ledger.delete(Deleted())
+        return self._ledger.record is None
 
     async def commit_or_keep(self, event: Event) -> StorageFailed | None:
         """Commit what has happened in any case. If the disk refuses, memory goes ahead of it."""

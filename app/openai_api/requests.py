@@ -64,7 +64,7 @@ def decode(body: bytes, shape: type[B]) -> B:
                 400, f"Unknown parameter: '{name}'.", name, "unknown_parameter"
             ) from None
         at = _PATH.search(text)
-        param = at[1] if at else None
+        param = at[1].split("[...]")[0] if at else None
         what = text[: at.start()] if at else text
         raise ApiError(
             400, f"Invalid value for '{param}': {what}.", param, "invalid_value"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from actors import ActorStopped, MailboxFull
 from actors.greenroom import Greenroom
 from actors.index.messages import TEMPORARY
 from actors.session.copies import branch_of
-from actors.session.entries import FeedEvent
+from actors.session.entries import FeedEvent, TurnFailed
 from actors.session.messages import CancelTurn, CreateSession, GetSession, StartTurn, TurnAccepted
 from actors.session.record import Record
 from actors.session.refusals import SessionExists, SessionNotFound, StaleRevision, TurnRunning
@@ -106,14 +107,28 @@ class Turns:
         if not store:
             content = msgspec.structs.replace(content, session_source=TEMPORARY)
             if keyed:
-                turn_id = hashlib.sha256(f"{name}:{g.fingerprint}".encode()).hexdigest()[:32]
-                if self._greenroom.feeds.last_seq(turn_id) is not None:
+                turn_id, known = await self._named_by_key(name)
+                if known:
                     return Turn(name, turn_id, time.time(), command.note)
                 command = replace(command, turn_id=turn_id)
         with suppress(SessionExists):  # the same request, before
             await self._greenroom.new_session(name).ask(CreateSession(content))
         accepted = await ask(self._greenroom, name, command)
         return _turn(accepted, command.note, abandoned=not (store or keyed))
+
+    async def _named_by_key(self, name: str) -> tuple[str, bool]:
+        """The turn of this request, and whether it can be read already. Its session may be gone,
+        but its feed is there for a while. One that failed is done again.
+        """
+        feeds = self._greenroom.feeds
+        for attempt in count():
+            turn_id = hashlib.sha256(f"{name}:{g.fingerprint}:{attempt}".encode()).hexdigest()[:32]
+            if feeds.last_seq(turn_id) is None:
+                return turn_id, False
+            entries = await feeds.stored(turn_id, 0)
+            if not isinstance(entries[-1].event, TurnFailed):
+                return turn_id, True
+        raise AssertionError
 
     # -- found ------------------------------------------------------------------------------------
 
