@@ -126,7 +126,7 @@ class Turns:
             if feeds.last_seq(turn_id) is None:
                 return turn_id, False
             entries = await feeds.stored(turn_id, 0)
-            if not isinstance(entries[-1].event, TurnFailed):
+            if not (entries and isinstance(entries[-1].event, TurnFailed)):
                 return turn_id, True
         raise AssertionError
 
