@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
+import openai
 import platformdirs
 import pytest
 import trio
@@ -208,3 +210,39 @@ async def names_of(client, stream_id):
     with trio.fail_after(GUARD):
         async with aclosing(client.follow(stream_id)) as events:
             return [event.name async for event in events]
+
+
+async def test_the_official_client_of_openai_talks_to_a_real_model(tmp_path):
+    async def call(function, *args, **kwargs):
+        with trio.fail_after(GUARD):
+            return await trio.to_thread.run_sync(
+                partial(function, *args, **kwargs), abandon_on_cancel=True
+            )
+
+    async with model_server() as model:
+        arguments = ("--agent", "openai", "--base-url", str(model.base_url.join("/v1")))
+        async with greenroom(tmp_path, *arguments, env={"GREENROOM_API_KEY": KEY}) as client:
+            url = f"{client.server.url}/v1"
+            with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as official:
+                responses, chat = official.responses, official.chat.completions
+                short = await call(responses.create, input=LONG, max_output_tokens=8)
+                assert short.incomplete_details.reason == "max_output_tokens"
+                assert short.usage.output_tokens == 8
+                more = {"previous_response_id": short.id, "max_output_tokens": 30}
+                stream = await call(
+                    responses.create, input="Go on.", **more, background=True, stream=True
+                )
+                events = await call(list, stream)
+                done = events[-1].response
+                assert done.output_text == "".join(
+                    e.delta for e in events if e.type == "response.output_text.delta"
+                )
+                assert done.usage.input_tokens > short.usage.input_tokens
+                assert (await call(responses.retrieve, done.id)).to_dict() == done.to_dict()
+                (name,) = [model.id for model in await call(official.models.list)]
+                messages = [{"role": "user", "content": LONG}]
+                told = await call(
+                    chat.create, model=name, messages=messages, max_completion_tokens=8
+                )
+                assert told.choices[0].finish_reason == "length"
+                assert told.usage.completion_tokens == 8

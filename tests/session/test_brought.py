@@ -135,7 +135,7 @@ async def test_a_temporary_session_that_a_crash_cut_off_is_gone(room, open_room)
 
 
 @pytest.fixture
-async def kept_room(open_room, autojump_clock):
+async def kept_room(open_room):
     """In which nothing can be deleted, until `allow` is set."""
     faulty = FaultyDisk(MemoryDisk(), lambda number, name: name == "remove" and not room.allow)
     async with open_room(faulty) as room:
@@ -148,14 +148,14 @@ async def kept_room(open_room, autojump_clock):
         yield room
 
 
-async def test_a_temporary_session_that_the_disk_keeps_goes_later(kept_room):
+async def test_a_temporary_session_that_the_disk_keeps_goes_later(kept_room, autojump_clock):
     kept_room.allow = True
     await trio.sleep(10)  # of the clock that jumps
     assert "s1.json" not in kept_room.files()
     await assert_gone(kept_room)
 
 
-async def test_one_that_was_left_on_disk_is_swept_by_the_list(kept_room, open_room):
+async def test_one_that_was_left_on_disk_is_swept_by_the_list(kept_room, open_room, autojump_clock):
     async with open_room(kept_room.disk.disk.crash()) as after:
         assert "s1.json" in after.files()
         assert await after.index.ask(ListRows()) == ()
