@@ -28,6 +28,7 @@ from .names import conversation_id, session_of
 from .paging import list_of, page_of
 from .requests import decode
 from .retold import items_of
+from .saying import said
 from .schemas import ConversationBody, ConversationUpdateBody, ItemsBody
 from .turns import no_conversation
 
@@ -90,7 +91,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     @page.get("/<name>/items")
     async def items(name: str) -> Response:
         _, snapshot = await found(name)
-        return json_response(page_of([p.item for p in items_of(snapshot.record)], request.args))
+        return said(page_of([p.item for p in items_of(snapshot.record)], request.args))
 
     @page.post("/<name>/items")
     async def add_items(name: str) -> Response:
@@ -100,12 +101,12 @@ def routes(greenroom: Greenroom) -> Blueprint:
         snapshot = await ask(greenroom, session_id, AddRows(tuple(rows)))
         first = len(snapshot.record.messages) - len(rows)
         added = [p.item for p in items_of(snapshot.record) if p.row >= first]
-        return json_response(list_of(added))
+        return said(list_of(added))
 
     @page.get("/<name>/items/<item_id>")
     async def item(name: str, item_id: str) -> Response:
         _, _, one = await placed(name, item_id)
-        return json_response(one.item)
+        return said(one.item)
 
     @page.delete("/<name>/items/<item_id>")
     async def remove_item(name: str, item_id: str) -> Response:

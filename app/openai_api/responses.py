@@ -21,6 +21,7 @@ from .offer import Offer
 from .paging import page_of
 from .requests import asked_by_response, decode
 from .retold import end_of, turn_items
+from .saying import said
 from .schemas import ResponseBody
 from .streaming import stream_of
 from .turns import Turn, Turns, deleted_mark
@@ -94,7 +95,7 @@ def routes(greenroom: Greenroom, offer: Offer, turns: Turns) -> Blueprint:
     @page.get("/<name>/input_items")
     async def input_items(name: str) -> Response:
         named, record, _ = await turns.find(name)
-        return json_response(page_of(turn_items(record, named.turn_id), request.args))
+        return said(page_of(turn_items(record, named.turn_id), request.args))
 
     return page
 
@@ -124,7 +125,7 @@ def _number(text: str | None) -> int:
 def base_of(name: str, turn: Turn) -> dict[str, Any]:
     """The response without what comes of it: what was asked for, and what is so here."""
     note = turn.note
-    said = {
+    asked = {
         key: note.get(key)
         for key in (
             *("instructions", "max_output_tokens", "model", "previous_response_id"),
@@ -147,5 +148,5 @@ def base_of(name: str, turn: Turn) -> dict[str, Any]:
         "tools": [],
         "truncation": "auto",
         "usage": None,
-        **said,
+        **asked,
     }

@@ -55,6 +55,9 @@ async def test_items_come_in_pages_and_go_from_the_end(tmp_path):
         await house.call(delete, added.data[4].id, conversation_id=made.id)
         left = await house.call(conversations.items.list, made.id, order="asc")
         assert said(left.data) == ["0", "1", "2", "3"]
+        secret = {"role": "user", "content": f"It is ghp_{'a' * 36}."}
+        added = await house.call(conversations.items.create, made.id, items=[secret])
+        assert said(added.data) == ["It is [secret]."]
 
 
 async def test_metadata_is_kept_and_what_is_deleted_is_gone(tmp_path):

@@ -68,6 +68,16 @@ async def test_a_streamed_response_is_told_in_order_and_found_again_after_a_rest
             assert [e.to_dict() for e in await house.rest(replayed)] == [
                 e.to_dict() for e in events
             ]
+            assert await house.server.stop() == 0
+        for file in (tmp_path / "journal").iterdir():
+            file.unlink()  # as if it were long ago: only the record is left
+        async with house.open():
+            retrieve = house.client.responses.retrieve
+            assert (await house.call(retrieve, done.id)).to_dict() == done.to_dict()
+            told = await house.rest(await house.call(retrieve, done.id, stream=True))
+            assert told[-1].response.to_dict() == done.to_dict()
+            with pytest.raises(openai.BadRequestError, match="not kept any more"):
+                await house.call(retrieve, done.id, stream=True, starting_after=3)
 
 
 async def test_a_stream_cut_by_kill_9_is_resumed_after_the_restart(tmp_path):
