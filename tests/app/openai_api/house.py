@@ -31,6 +31,15 @@ class House:
             with openai.OpenAI(base_url=base, api_key="any", max_retries=0) as self.client:
                 yield self
 
+    @asynccontextmanager
+    async def much_later(self):
+        """Another life of the server, in which only the record tells of turns that have ended."""
+        assert await self.server.stop() == 0
+        for file in (self.data_dir / "journal").iterdir():
+            file.unlink()
+        async with self.open():
+            yield self
+
     async def call(self, function, *args, **kwargs):
         """The client blocks, so it is asked in a thread."""
         with trio.fail_after(GUARD):
