@@ -1,6 +1,7 @@
 """`/openapi.json`: what can be asked of this server and what it answers, for programs.
 
-Routes come from the app, bodies from `app.bodies`, and the rest from `app.openapi_table`.
+Routes come from the app, bodies from `app.bodies`, and the rest from `app.openapi_table`; of those
+below /v1 from `app.openai_api`.
 """
 
 import re
@@ -10,19 +11,24 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Quart, Response
 
-from . import __version__
+from . import __version__, openapi_table
 from .http_errors import RETRY_AFTER, json_response
 from .idempotency import HEADER, KEY_LENGTH
-from .openapi_table import COMPONENTS, OPERATIONS, REFERENCE, Operation, Schema, Shape
+from .openai_api import operations as openai_api
+from .openapi_table import REFERENCE, Operation, Schema, Shape
 
-__all__ = ["document", "routes", "routes_of"]
+__all__ = ["OPERATIONS", "document", "routes", "routes_of"]
+
+OPERATIONS = openapi_table.OPERATIONS | openai_api.OPERATIONS
+COMPONENTS = openapi_table.COMPONENTS | openai_api.COMPONENTS
 
 DESCRIPTION = """Chat sessions that survive crashes, and the turns that run in them.
 
-Every error is `{"error": text}`. A request that changes something is refused with 403 if it comes
-from another site's page. Every POST may carry an `Idempotency-Key`: the same request gets the first
-answer again, for a day. Where there is a GET there is a HEAD. Fields that are not named here are
-ignored where they come in, and there may be more of them where they go out.
+Every error is `{"error": text}`, but below `/v1`, which is as OpenAI has it. A request that changes
+something is refused with 403 if it comes from another site's page. Every POST may carry an
+`Idempotency-Key`: the same request gets the first answer again, for a day. Where there is a GET
+there is a HEAD. Fields that are not named here are ignored where they come in, and there may be
+more of them where they go out.
 
 What events a stream has, and the data of each, is in `x-events`: an `event:` line and one `data:`
 line of JSON; those of a turn have an `id:` too, to come back with. Comments keep a stream alive.
@@ -138,7 +144,7 @@ def _response(told: Operation, status: int) -> dict[str, Any]:
     if status < 300 and status not in told.also:
         response["content"] = {kind: _content(told, kind) for kind in told.kinds}
     elif status not in BODILESS:
-        shape = told.also.get(status, Schema.named("Error"))
+        shape = told.also.get(status, Schema.named(told.error))
         response["content"] = {"application/json": {"schema": _schema(shape)}}
     if status in RETRY_AFTER and status not in told.also:
         seconds = {"required": True, "schema": {"type": "integer"}}

@@ -53,6 +53,7 @@ class _Told:
     also: Mapping[int, Shape] = field(default_factory=dict)  # other statuses that are no error
     kinds: tuple[str, ...] = JSON
     events: Mapping[str, Shape] = field(default_factory=dict)
+    error: str = "Error"  # which of the `COMPONENTS` its refusals are
 
 
 @dataclass(frozen=True)

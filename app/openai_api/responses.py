@@ -61,7 +61,7 @@ def routes(greenroom: Greenroom, offer: Offer, turns: Turns) -> Blueprint:
     @page.get("/<name>")
     async def retrieve(name: str) -> Response:
         turn = await found(name)
-        if request.args.get("stream") != "true":
+        if not _is_true("stream"):
             return await as_it_is(name, turn)
         after = _number(request.args.get("starting_after"))
         if after >= 0 and turns.reader(turn) is None:
@@ -111,6 +111,13 @@ class _Frames:
         for made in self._events.take(event):
             if made["sequence_number"] > self._after:
                 yield frame(made["type"], made)
+
+
+def _is_true(name: str) -> bool:
+    said = request.args.get(name, "false")
+    if said not in ("true", "false"):
+        raise ApiError(400, f"'{name}' must be true or false.", name, "invalid_value")
+    return said == "true"
 
 
 def _number(text: str | None) -> int:

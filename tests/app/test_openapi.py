@@ -8,8 +8,8 @@ from actors.greenroom import open_greenroom
 from actors.session.entries import FeedEvent
 from app.agents.demo import DemoAgent
 from app.idempotency import open_answers
-from app.openapi import document, routes_of
-from app.openapi_table import OF_A_TURN, OPERATIONS
+from app.openapi import OPERATIONS, document, routes_of
+from app.openapi_table import OF_A_TURN
 from app.views import event_of
 from app.web import create_app
 
