@@ -190,8 +190,9 @@ async def test_what_is_not_stored_leaves_nothing_behind(tmp_path):
     async with open_house(tmp_path) as house, open_client(house.server.url) as page:
         kept, _ = await house.answered("Keep", "kept")
         assert len(house.sessions()) == 1
+        given = [{"role": "user", "content": text} for text in ("Unheard", "Forget")]
         stream = await house.create(
-            input="Forget", store=False, stream=True, previous_response_id=kept.id
+            input=given, store=False, stream=True, previous_response_id=kept.id
         )
         turn = await house.upstream.next_turn()
         await turn.say("soon ")
@@ -199,6 +200,9 @@ async def test_what_is_not_stored_leaves_nothing_behind(tmp_path):
         assert len(house.sessions()) == 2
         assert len((await page.get("/api/sessions"))["sessions"]) == 1
         assert len((await page.get("/api/sessions/search", q="kept"))["sessions"]) == 1
+        indexed = [file.read_bytes() for file in tmp_path.glob("search.sqlite*")]
+        assert any(b"kept" in data for data in indexed)
+        assert not any(b"Unheard" in data for data in indexed)
         await turn.finish()
         events += await house.rest(stream)
         assert events[-1].response.status == "completed"
