@@ -59,33 +59,41 @@ class Turns:
 
     async def begin(self, asked: Asked, kind: str) -> Turn:
         """On disk from here on. Raises `ApiError` or what a session refuses with."""
-        note = {"api": kind, "model": asked.model or self._model, **asked.echo}
         command = StartTurn(
             prompt=asked.prompt,
             model=asked.model,
             source="api",
             before=asked.before,
             options=asked.options,
-            note=note,
+            note={"api": kind, **asked.echo},
         )
         if asked.previous:
             return await self._continue(asked.previous, asked.store, command)
         if asked.conversation:
-            session_id = session_of(asked.conversation)
+            session_id = session_of(asked.conversation) or ""
             try:
-                return _turn(await ask(self._greenroom, session_id, command), note)
+                record = (await self._greenroom.session(session_id).ask(GetSession())).record
+                command = self._with_model(command, record)
+                return _turn(await ask(self._greenroom, session_id, command), command.note)
             except SessionNotFound:
                 raise no_conversation(asked.conversation) from None
         title = title_from(asked.before, asked.prompt) or "Untitled"
         content = Record(
             session_id="", title=title, manual_title=True, session_source="api"
         )  # no model is asked for a title
+        command = self._with_model(command, content)
         return await self._begin_in(content, asked.store, command)
+
+    def _with_model(self, command: StartTurn, record: Record) -> StartTurn:
+        """Its note says who answers: who is not named is the one of the session."""
+        model = command.model or record.model or self._model
+        return replace(command, note=command.note | {"model": model})
 
     async def _continue(self, previous: str, store: bool, command: StartTurn) -> Turn:
         """Where that response ends: in its session if nothing came after it, else in a branch."""
         for _ in range(TRIES):
             named, record, told = await self.find(previous, "previous_response_id")
+            command = self._with_model(command, record)
             if g.get("operation") in record.applied:
                 return _turn(await ask(self._greenroom, named.session_id, command), command.note)
             end = end_of(record, told)

@@ -154,8 +154,9 @@ async def test_in_the_background_it_answers_at_once_and_can_be_cancelled(tmp_pat
 
 async def test_a_response_goes_on_where_another_ended_and_branches_behind_it(tmp_path):
     async with open_house(tmp_path) as house:
-        first, _ = await house.answered("A?", "a", instructions="Only now.")
+        first, _ = await house.answered("A?", "a", instructions="Only now.", model="gpt-other")
         second, asked = await house.answered("B?", "b", previous_response_id=first.id)
+        assert asked["model"] == first.model == second.model == "gpt-other"
         assert [m["content"] for m in asked["messages"]] == ["A?", "a", "B?"]
         assert len(house.sessions()) == 1
         third, asked = await house.answered("C?", "c", previous_response_id=first.id)
