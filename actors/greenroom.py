@@ -34,6 +34,7 @@ from actors.session.messages import (
     Assign,
     CancelTurn,
     GetSession,
+    OnBehalf,
     SetTitle,
     SettleStream,
     Sweep,
@@ -56,6 +57,7 @@ from actors.stores import (
     open_record_store,
     own_directory,
 )
+from actors.viewer import Viewer
 
 __all__ = ["Greenroom", "open_greenroom"]
 
@@ -195,7 +197,7 @@ def _document_of(session_id: str, data: bytes) -> Document:
         for row in record.messages
         if row.get("role") in ("user", "assistant") and not row.get("_error")
     ]
-    return Document(record.title, said, hidden=record.pre_compression_snapshot)
+    return Document(record.title, said, hidden=record.pre_compression_snapshot, owner=record.owner)
 
 
 @asynccontextmanager
@@ -300,8 +302,9 @@ def _projects_of(shared: Shared, root: RecordStore) -> Projects:
     async def members(project_id: str) -> Sequence[str]:
         return await projects.context.refer("index", "main").ask(RowsOf(project_id))
 
-    async def move(session_id: str, project_id: str | None) -> object:
-        return await projects.context.refer("session", session_id).ask(Assign(project_id))
+    async def move(session_id: str, project_id: str | None, viewer: Viewer) -> object:
+        session = projects.context.refer("session", session_id)
+        return await session.ask(OnBehalf(viewer, Assign(project_id)))
 
     projects = Projects(root, "projects", members, move, shared.clock, shared.new_id)
     return projects

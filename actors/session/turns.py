@@ -343,7 +343,7 @@ class Turns:
             turn_id = str(row.get("id"))
             if not row.get("steer") and self._shared.feeds.find(turn_id) is None:
                 tell = _unwritable(self._ledger, turn_id)
-                await self._shared.feeds.reopen(turn_id, record.session_id, tell)
+                await self._shared.feeds.reopen(turn_id, record.session_id, tell, record.owner)
 
     async def _recover_turn(self, record: Record) -> None:
         feed, answer = None, Answer()
@@ -376,7 +376,8 @@ async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
         await shared.feeds.drop(feed)
         feed = None
     if feed is None:
-        feed = shared.feeds.open(turn_id, ledger.key, _unwritable(ledger, turn_id))
+        tell, owner = _unwritable(ledger, turn_id), ledger.present.owner
+        feed = shared.feeds.open(turn_id, ledger.key, tell, owner)
         await feed.wait_shown()
         if feed.failure is not None:
             await shared.feeds.drop(feed)
