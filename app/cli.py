@@ -56,7 +56,21 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     default="127.0.0.1",
     envvar="GREENROOM_HOST",
     show_default=True,
-    help="Address to listen on. There is no authentication yet: keep it on this machine.",
+    help="Address to listen on. One that other machines can reach needs users: greenroom user add.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    envvar="GREENROOM_ALLOWED_HOSTS",
+    metavar="NAME",
+    help="A name by which browsers may call it, besides its address; can be repeated. * is any.",
+)
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    envvar="GREENROOM_BEHIND_PROXY",
+    help="A reverse proxy is in front: believe its X-Forwarded-For and X-Forwarded-Proto.",
 )
 @click.option(
     "--port",
@@ -139,6 +153,8 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
 def greenroom(
     context: click.Context,
     host: str,
+    allowed_hosts: tuple[str, ...],
+    behind_proxy: bool,
     port: int,
     data_dir: Path,
     agent: str,
@@ -168,6 +184,8 @@ def greenroom(
         checkpoint_seconds=checkpoint_seconds,
         page_dir=page_dir,
         http=http,
+        allowed_hosts=allowed_hosts,
+        behind_proxy=behind_proxy,
         local_installed=local_extra_installed(),
     )
     return _run(config)

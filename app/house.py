@@ -9,6 +9,7 @@ import trio
 from actors.greenroom import open_greenroom
 
 from .agents import open_agent
+from .authority.gate import Gate
 from .config import Config
 from .idempotency import open_answers
 from .page import OUR_PAGE
@@ -33,16 +34,24 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             checkpoint_seconds=config.checkpoint_seconds,
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
+        trio.open_nursery() as nursery,
     ):
 
         def agent_status() -> dict[str, Any]:
             return {"agent": opened.name, "model": opened.model, **opened.status()}
 
+        gate = Gate(config.data_dir, always_closed=config.public)
+        nursery.start_soon(gate.watch)
         app = create_app(
             greenroom,
             answers,
+            gate=gate,
             stopping=stopping,
             agent_status=agent_status,
             page_dir=config.page_dir or OUR_PAGE,
+            host=config.host,
+            allowed_hosts=config.allowed_hosts,
+            behind_proxy=config.behind_proxy,
         )
         yield House(app, greenroom.settle, agent_status)
+        nursery.cancel_scope.cancel()

@@ -2,7 +2,7 @@
 
 import gzip
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,14 @@ from . import (
     side_streams,
     tab,
 )
+from .authority import login
+from .authority.door import register_door
+from .authority.gate import Gate
+from .authority.principal import visiting
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
 from .origin import register_origin_check
+from .view import View
 
 __all__ = ["create_app"]
 
@@ -47,11 +52,16 @@ def create_app(
     greenroom: Greenroom,
     answers: Answers,
     *,
+    gate: Gate,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
     page_dir: Path = page.OUR_PAGE,
+    host: str = "127.0.0.1",
+    allowed_hosts: Collection[str] = (),
+    behind_proxy: bool = False,
 ) -> QuartTrio:
-    """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
+    """The app of one greenroom, and who is let in by `gate`. Open streams end when `stopping` is
+    set. `page_dir` holds the page.
 
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
     """
@@ -59,26 +69,38 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     register_errors(app)
+    register_door(app, gate, host=host, allowed_hosts=allowed_hosts)
     register_origin_check(app)
+    view = View(greenroom)
+
+    def csrf_token() -> str:
+        asked = visiting.get().principal
+        return "" if asked is None else asked.csrf or ""
+
     for blueprint in (
-        sessions.routes(greenroom),
-        changes.routes(greenroom),
-        projects.routes(greenroom),
-        chat.routes(greenroom),
-        side_streams.routes(greenroom, stopping),
-        tab.routes(greenroom, stopping),
-        inspector.routes(greenroom, stopping),
-        quiet.routes(agent_status),
-        page.routes(page_dir, MAX_BODY),
+        sessions.routes(view),
+        changes.routes(view),
+        projects.routes(view),
+        chat.routes(view),
+        side_streams.routes(view, stopping),
+        tab.routes(view, stopping),
+        inspector.routes(view, stopping),
+        quiet.routes(agent_status, lambda: gate.closed),
+        page.routes(page_dir, MAX_BODY, csrf_token),
         openapi.routes(app),
     ):
         app.register_blueprint(blueprint)
     register_idempotency(app, answers)
+    # Behind it: what lets somebody in is not kept to be given again.
+    app.register_blueprint(login.routes(gate, behind_proxy=behind_proxy))
     started_at = time.time()
 
     @app.get("/health")
     async def health() -> Response:
-        live = greenroom.running()
+        if visiting.get().principal is None:
+            status = "ok" if greenroom.accepting else "degraded"
+            return json_response({"status": status}, 200 if greenroom.accepting else 503)
+        live = view.running()
         statistics = greenroom.statistics()
         journals = (greenroom.journal_statistics(), answers.statistics())
         writers = (greenroom.record_statistics(), *(journal.writer for journal in journals))

@@ -44,6 +44,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "markdown_it": ("app.export_html",),
     "sqlite3": ("actors.search",),
     "pytest": ("actors.testing.plugin",),
+    "argon2": ("app.authority.secrets",),
     "xllamacpp": ("app.agents.llama_server",),
 }
 # No clock, no task, no web: these are plain functions and data.
@@ -77,6 +78,8 @@ PURE = (
     "actors.viewer",
     "app.agents.chunks",
     "app.agents.provider_errors",
+    "app.authority.hosts",
+    "app.authority.throttle",
     "app.bodies",
     "app.busy",
     "app.config",

@@ -1,19 +1,10 @@
 """What `greenroom NAME` does besides serving: one module a command, added to `COMMANDS`."""
 
-from pathlib import Path
-
 import click
-import platformdirs
+
+from .options import data_dir_option
+from .users import token, user
 
 __all__ = ["COMMANDS", "data_dir_option"]
 
-COMMANDS: list[click.Command] = []
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="GREENROOM_DATA_DIR",
-    default=lambda: platformdirs.user_data_path("greenroom", appauthor=False),
-    show_default="your data directory",
-    help="Where the sessions are kept. One server at a time.",
-)
+COMMANDS: list[click.Command] = [user, token]

@@ -1,0 +1,122 @@
+"""The door of the web application: no request goes past it unless it may."""
+
+import hmac
+import math
+from collections.abc import Collection
+from urllib.parse import quote
+
+import trio
+from quart import Quart, Response, redirect, request
+from quart.typing import ResponseReturnValue
+
+from ..http_errors import json_response
+from ..origin import changes_something
+from .gate import Gate
+from .hosts import is_ours
+from .principal import Principal, Visit, visiting
+from .users import UserError
+
+__all__ = ["COOKIE", "Denied", "register_door"]
+
+COOKIE = "greenroom_session"
+CSRF_HEADERS = ("X-Hermes-CSRF-Token", "X-CSRF-Token")
+
+# What anybody gets: the way in, and files in which nothing was said. The rest is default deny.
+PUBLIC = frozenset(
+    {
+        *("health", "page.static", "page.service_worker", "page.beside_the_page"),
+        *("login.page", "login.static", "login.from_page"),
+        *("login.log_in", "login.log_out", "login.status"),
+    }
+)
+
+
+class Denied(Exception):
+    """The request goes no further. Blueprints may have a handler of their own for it."""
+
+    def __init__(self, status: int, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.retry_after = retry_after
+
+
+def register_door(app: Quart, gate: Gate, *, host: str, allowed_hosts: Collection[str]) -> None:
+    """Register it before what asks anything of the sessions. `host` is what the server is bound
+    to.
+    """
+    inner = app.asgi_app
+
+    async def visited(scope: object, receive: object, send: object) -> None:
+        with trio.CancelScope() as cancel_scope:
+            visit = Visit(cancel_scope)
+            token = visiting.set(visit)
+            try:
+                await inner(scope, receive, send)  # type: ignore[arg-type]
+            finally:
+                gate.stream_ends(visit)
+                visiting.reset(token)
+
+    app.asgi_app = visited  # type: ignore[method-assign]
+
+    @app.before_request
+    async def admit() -> ResponseReturnValue | None:
+        called = request.headers.get("Host")
+        if called and not is_ours(called, host, allowed_hosts):
+            raise Denied(
+                403, f"This server is not known as {called[:80]!r}: start it with --allowed-host"
+            )
+        visit = visiting.get()
+        try:
+            visit.principal = gate.identify(_bearer(), request.cookies.get(COOKIE))
+        except UserError as error:
+            raise Denied(503, str(error)) from error
+        if visit.principal is not None:
+            _check(visit.principal)
+        elif request.endpoint not in PUBLIC:
+            if _is_page():
+                there = request.full_path.removesuffix("?")
+                return redirect(f"/login?next={quote(there, safe='')}")
+            raise Denied(401, "Authentication required")
+        return None
+
+    @app.after_request
+    async def follow(response: Response) -> Response:
+        if response.mimetype == "text/event-stream":
+            gate.stream_begins(visiting.get())
+        return response
+
+    app.register_error_handler(Denied, _denied)
+
+
+def _check(asked: Principal) -> None:
+    if not changes_something(request.method, request.path):
+        return
+    if not asked.may_write:
+        raise Denied(403, "This token is for reading only")
+    from_a_page = request.headers.get("Origin") or request.headers.get("Referer")
+    if asked.csrf is None or not from_a_page or request.endpoint in PUBLIC:
+        return
+    shown = next(filter(None, map(request.headers.get, CSRF_HEADERS)), "")
+    if not hmac.compare_digest(shown.encode(), asked.csrf.encode()):
+        raise Denied(403, "Session expired - reload the page")
+
+
+def _bearer() -> str | None:
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else None
+
+
+def _is_page() -> bool:
+    """It is to be looked at: whoever comes is shown the way in."""
+    accepts = "text/html" in request.headers.get("Accept", "")
+    return accepts and request.method in ("GET", "HEAD")
+
+
+async def _denied(error: Exception) -> Response:
+    assert isinstance(error, Denied)
+    response = json_response({"error": str(error)}, error.status)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
