@@ -97,7 +97,7 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
             return answer
         if secret is None:
             return await _page(there, name, WRONG, 401)
-        answer = Response(status=303, headers={"Location": there})
+        answer = Response("", 303, {"Location": there})
         return let_in(answer, secret)
 
     @page.post("/api/auth/login")
@@ -142,6 +142,8 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
 async def _page(there: str, name: str = "", problem: str = "", status: int = 200) -> Response:
     text = await (trio.Path(OUR_PAGE) / "login.html").read_text(encoding="utf-8")
     marks = {"__NEXT__": there, "__NAME__": name, "__PROBLEM__": problem}
+    marks["__ON_PASSWORD__" if name else "__ON_NAME__"] = "autofocus"
+    marks = {"__ON_PASSWORD__": "", "__ON_NAME__": ""} | marks
     for mark, value in marks.items():
         text = text.replace(mark, escape(value))
     response = Response(text, status, content_type="text/html; charset=utf-8")
