@@ -69,8 +69,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     register_errors(app)
-    register_door(app, gate, host=host, allowed_hosts=allowed_hosts)
     register_origin_check(app)
+    register_door(app, gate, host=host, allowed_hosts=allowed_hosts)
     view = View(greenroom)
 
     def csrf_token() -> str:
