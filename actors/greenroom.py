@@ -27,6 +27,7 @@ from actors.search.actor import Searcher
 from actors.search.messages import Forget
 from actors.search.text import Document
 from actors.session.actor import Session
+from actors.session.admission import Admission
 from actors.session.agent import Agent
 from actors.session.entries import Entry
 from actors.session.feeds import Feeds, TurnFeed
@@ -210,6 +211,7 @@ async def open_greenroom(
     default_model: str | None = None,
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
+    admission: Admission | None = None,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -218,7 +220,7 @@ async def open_greenroom(
 
     `side_agent`, usually the same, is asked for titles and summaries (`AgentTurn.purpose` says for
     which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
-    with a summary of what is old.
+    with a summary of what is old. `admission` says how many turns there may be, and of whom.
 
     Raises `DirectoryInUse` if another process owns the directory, and `NotOnTrio`.
     `disk`, `clock` (epoch seconds) and `new_id` are for tests: with a disk of their own nothing is
@@ -243,9 +245,11 @@ async def open_greenroom(
                 default_model=default_model,
                 context_tokens=context_tokens,
                 checkpoint_seconds=checkpoint_seconds,
+                admission=admission or Admission(),
             )
             database = data_dir / "search.sqlite" if disk is None else None
             async with (
+                shared.admission.allowance.kept(root),
                 open_system(*_kinds(shared, root, database)) as system,
                 trio.open_nursery() as nursery,
             ):

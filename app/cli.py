@@ -46,6 +46,17 @@ Each option can be set in the environment too, as GREENROOM_PORT, GREENROOM_DATA
 The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from there."""
 
 
+def _limits(given: Sequence[str]) -> dict[str, int]:
+    if not given:
+        return {}
+    from .limits import parse_limits
+
+    try:
+        return parse_limits(given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 @click.group(
     help=HELP,
     invoke_without_command=True,
@@ -141,6 +152,16 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How HTTP/1.1 is spoken: our lean way, or Hypercorn's own should that ever fail you.",
 )
 @click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    envvar="GREENROOM_LIMITS",
+    metavar="NAME=N",
+    callback=lambda _, __, given: _limits(given),
+    help="What each user may use, 0 for no limit; can be repeated. Names: "
+    "sessions, turns, running, streams, requests, tokens, body, message, attachment.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -165,6 +186,7 @@ def greenroom(
     checkpoint_seconds: float,
     page_dir: Path | None,
     http: str,
+    limits: dict[str, int],
     log_level: str,
 ) -> int:
     if context.invoked_subcommand is not None:
@@ -186,6 +208,7 @@ def greenroom(
         http=http,
         allowed_hosts=allowed_hosts,
         behind_proxy=behind_proxy,
+        limits=limits,
         local_installed=local_extra_installed(),
     )
     return _run(config)

@@ -58,6 +58,7 @@ class Config:
     allowed_hosts: tuple[str, ...] = ()
     behind_proxy: bool = False
     public: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_config(
@@ -77,6 +78,7 @@ def make_config(
     http: str = "own",
     allowed_hosts: Sequence[str] = (),
     behind_proxy: bool = False,
+    limits: Mapping[str, int] | None = None,
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -99,6 +101,7 @@ def make_config(
         http=_one_of("HTTP", http, HTTP),
         allowed_hosts=tuple(_checked_allowed_host(name) for name in allowed_hosts),
         behind_proxy=behind_proxy,
+        limits=dict(limits or {}),
     )
 
 

@@ -30,6 +30,8 @@ from actors.session.refusals import (
     ShuttingDown,
     StaleRevision,
     StorageFailed,
+    TokensSpent,
+    TooManyTurns,
     TooManyWaiting,
     TurnRunning,
 )
@@ -100,6 +102,12 @@ async def _refused(error: Exception) -> Response:
         return _error(409, str(error), type="stale_regeneration_revision")
     if isinstance(error, TooManyWaiting):
         return _error(429, f"{error.limit} messages are waiting already")
+    if isinstance(error, TooManyTurns):
+        return _error(429, f"{error.limit} of your turns run or wait already, as many as may be")
+    if isinstance(error, TokensSpent):
+        response = _error(429, f"The {error.limit} tokens of today are used up")
+        response.headers["Retry-After"] = str(error.seconds)
+        return response
     if isinstance(error, StorageFailed | ProjectsUnavailable):
         return _error(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
     for kind in type(error).__mro__:

@@ -4,17 +4,29 @@ It has the face of a `Greenroom`. Whom it answers, it looks up anew each time: a
 the beginning, a stream for as long as it lasts. Where nobody was let in, it raises.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import TypeVar
 
+import trio
+
 from actors import CellStatistics, Message, Ref, Statistics
 from actors.greenroom import Greenroom
-from actors.index.messages import RowsNamed
+from actors.index.messages import CountRows, RowsNamed
+from actors.session.actor import SHELL_SECONDS
 from actors.session.entries import Entry
 from actors.session.feeds import Feeds, Reader, TurnFeed
-from actors.session.messages import GetSession, OnBehalf, TitleOutcome
+from actors.session.messages import (
+    CreateSession,
+    DeleteIfEmpty,
+    DeleteSession,
+    GetSession,
+    OnBehalf,
+    Once,
+    TitleOutcome,
+)
 from actors.session.notices import Notice, Notices
 from actors.session.record import RecordDamaged
 from actors.session.refusals import SessionNotFound
@@ -22,11 +34,15 @@ from actors.session.stories import Story
 from actors.stores import DurationsSummary, JournalStatistics, WriterStatistics
 from actors.viewer import Viewer
 
+from .authority.denied import Denied
 from .authority.principal import principal
+from .limits import Limits, checked_size
 
 __all__ = ["View"]
 
 R = TypeVar("R")
+
+FULL_SECONDS = 60  # nothing frees a place but the user
 
 
 def _viewer() -> Viewer:
@@ -34,8 +50,10 @@ def _viewer() -> Viewer:
 
 
 class View:
-    def __init__(self, greenroom: Greenroom) -> None:
+    def __init__(self, greenroom: Greenroom, limits: Limits) -> None:
+        self.limits = limits
         self._greenroom = greenroom
+        self._shells: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
 
     @property
     def index(self) -> "Asked":
@@ -65,6 +83,28 @@ class View:
 
     def new_session(self, session_id: str | None = None) -> "SessionSeen":
         return SessionSeen(self, self._greenroom.new_session(session_id))
+
+    async def check_room(self, session_id: str) -> None:
+        """For one more session. One in which nothing was said yet counts too, for as long as it
+        is in memory. Raises `Denied`.
+        """
+        most, owner = self.limits["sessions"], _viewer().owner
+        if not most:
+            return
+        now = trio.current_time()
+        while self._shells and next(iter(self._shells.values()))[1] < now:
+            self._shells.popitem(last=False)
+        self._shells[session_id] = (owner, now + SHELL_SECONDS)
+        shells = [name for name, (whose, _) in self._shells.items() if whose == owner]
+        if await self.index.ask(CountRows(shells)) > most:
+            self._shells.pop(session_id, None)
+            text = f"There are {most} chats, as many as may be; delete some first"
+            raise Denied(429, text, retry_after=FULL_SECONDS)
+
+    def forget_shell(self, session_id: str) -> None:
+        whose, _ = self._shells.get(session_id, (None, 0.0))
+        if whose == _viewer().owner:
+            self._shells.pop(session_id, None)
 
     def current_id(self, session_id: str) -> str:
         return self._greenroom.current_id(session_id)
@@ -149,7 +189,12 @@ class SessionSeen:
         self._ref = ref
 
     async def ask(self, command: Message[R]) -> R:
-        viewer = _viewer()
+        viewer, said = _viewer(), command.command if isinstance(command, Once) else command
+        checked_size(said, self._view.limits)
+        if isinstance(said, CreateSession):
+            await self._view.check_room(self.key)
+        elif isinstance(said, DeleteSession | DeleteIfEmpty):
+            self._view.forget_shell(self.key)
         if viewer.sees is None:
             return await self._ref.ask(command)
         try:

@@ -31,12 +31,11 @@ from .authority.gate import Gate
 from .authority.principal import visiting
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
+from .limits import Limits
 from .origin import register_origin_check
 from .view import View
 
 __all__ = ["create_app"]
-
-MAX_BODY = 20 * 1024 * 1024
 
 COMPRESSED_FROM = 1024
 GZIP_LEVEL = 1  # most of the gain at a fraction of the cost
@@ -59,6 +58,7 @@ def create_app(
     host: str = "127.0.0.1",
     allowed_hosts: Collection[str] = (),
     behind_proxy: bool = False,
+    limits: Limits | None = None,
 ) -> QuartTrio:
     """The app of one greenroom, and who is let in by `gate`. Open streams end when `stopping` is
     set. `page_dir` holds the page.
@@ -66,12 +66,13 @@ def create_app(
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`.
     """
     app = QuartTrio(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    limits = limits or Limits({}, lambda: gate.closed)
+    app.config["MAX_CONTENT_LENGTH"] = limits["body"] or None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     register_errors(app)
     register_origin_check(app)
-    register_door(app, gate, host=host, allowed_hosts=allowed_hosts)
-    view = View(greenroom)
+    register_door(app, gate, limits, host=host, allowed_hosts=allowed_hosts)
+    view = View(greenroom, limits)
 
     def csrf_token() -> str:
         asked = visiting.get().principal
@@ -86,7 +87,7 @@ def create_app(
         tab.routes(view, stopping),
         inspector.routes(view, stopping),
         quiet.routes(agent_status, lambda: gate.closed),
-        page.routes(page_dir, MAX_BODY, csrf_token),
+        page.routes(page_dir, limits["body"], csrf_token),
         openapi.routes(app),
     ):
         app.register_blueprint(blueprint)

@@ -81,7 +81,7 @@ class Listing:
         return sum(map(len, self._seen(viewer, archived)))
 
     def count_of(self, owner: str | None) -> int:
-        """All sessions of that owner, shown or not."""
+        """All sessions of that owner, shown or not; ids that were left are none."""
         return self._owned[owner]
 
     def pinned_of(self, owner: str | None) -> set[str]:
@@ -128,13 +128,13 @@ class Listing:
 
     def _relate(self, row: Row) -> set[str]:
         """Gives the rows whose places may change."""
-        self._owned[row.get("owner")] += 1
+        self._owned[row.get("owner")] += not row.get("continuation_session_id")
         return self._related(row, set.add)
 
     def _unrelate(self, row: Row | None) -> set[str]:
         if row is None:
             return set()
-        self._owned[row.get("owner")] -= 1
+        self._owned[row.get("owner")] -= not row.get("continuation_session_id")
         return self._related(row, set.discard)
 
     def _related(self, row: Row, change: Callable[[set[str], str], None]) -> set[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from actors.stores import RecordStore
 
+from .admission import Admission
 from .agent import Agent
 from .feeds import Feeds
 from .notices import Notices
@@ -31,3 +32,4 @@ class Shared:
     checkpoint_seconds: float = 15.0
     accepting: bool = True  # False: no new turns, we are about to end
     notices: Notices = field(default_factory=Notices)
+    admission: Admission = field(default_factory=Admission)

@@ -88,12 +88,14 @@ class Turns:
         if self.running is None or command.if_busy == "reject":
             event = self._ledger.decide(command)
             assert isinstance(event, TurnStarted)
+            self._check_room()
             return await self._begin(event)
         if not command.prompt.strip():
             raise BlankMessage
         if command.if_busy == "steer" and self.steerable:
             return await self.hand_over(command)
         if command.if_busy in ("queue", "steer"):
+            self._check_room()
             waits = await self._enqueue(command)
             steer = command.if_busy == "steer"
             return replace(waits, fallback="agent_lacks_steer") if steer else waits
@@ -103,6 +105,7 @@ class Turns:
         self.check_accepting()
         event = self._ledger.decide(command)
         assert isinstance(event, TurnStarted)
+        self._check_room()
         return await self._begin(event)
 
     async def _supersede(self, command: StartTurn, turn_id: str) -> TurnAccepted:
@@ -113,6 +116,10 @@ class Turns:
             keep = next((i for i, r in enumerate(record.messages) if is_of_turn(r, turn_id)), None)
         new_id, now = self._shared.new_id(), self._shared.clock()
         return await self._begin(start(record, command, new_id, now, keep=keep))
+
+    def _check_room(self) -> None:
+        """For one more. Raises `TooManyTurns` or `TokensSpent`."""
+        self._shared.admission.check(self._ledger.present.owner, self._shared.feeds)
 
     def check_accepting(self) -> None:
         """Raises `ShuttingDown`."""
@@ -299,6 +306,7 @@ class Turns:
         of one that is done may go on with a title.
         """
         error = await self.commit_or_keep(ended)
+        self._shared.admission.allowance.spend(turn.feed.owner, ended.usage)
         self._run(None)
         if error is not None:
             last = (endings.storage_failure(error),)
@@ -361,6 +369,7 @@ class Turns:
             usage = answer.usage_of(model_sees(record, record.active_stream_id or ""))
             ended = endings.cut_short(answer, marker, None, usage, recovered=True)
         await self.commit_or_keep(ended)
+        self._shared.admission.allowance.spend(record.owner, ended.usage)
         if feed is not None and not self._ledger.unsaved:
             feed.running = False
             await self._shared.feeds.end(feed, endings.interrupted())

@@ -10,15 +10,18 @@ from quart import Quart, Response, redirect, request
 from quart.typing import ResponseReturnValue
 
 from ..http_errors import json_response
+from ..limits import Limits, Pace
 from ..origin import changes_something
+from .denied import Denied
 from .gate import Gate
 from .hosts import is_ours
 from .principal import Principal, Visit, visiting
 from .users import UserError
 
-__all__ = ["COOKIE", "Denied", "register_door"]
+__all__ = ["COOKIE", "register_door"]
 
 COOKIE = "greenroom_session"
+STREAM_SECONDS = 5  # a stream that nobody reads any more is found out in as many
 CSRF_HEADERS = ("X-Hermes-CSRF-Token", "X-CSRF-Token")
 
 # What anybody gets: the way in, and files in which nothing was said. The rest is default deny.
@@ -31,19 +34,13 @@ PUBLIC = frozenset(
 )
 
 
-class Denied(Exception):
-    """The request goes no further. Blueprints may have a handler of their own for it."""
-
-    def __init__(self, status: int, text: str, *, retry_after: float | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.retry_after = retry_after
-
-
-def register_door(app: Quart, gate: Gate, *, host: str, allowed_hosts: Collection[str]) -> None:
+def register_door(
+    app: Quart, gate: Gate, limits: Limits, *, host: str, allowed_hosts: Collection[str]
+) -> None:
     """Register it before what asks anything of the sessions. `host` is what the server is bound
     to.
     """
+    pace = Pace(limits)
     inner = app.asgi_app
 
     async def visited(scope: object, receive: object, send: object) -> None:
@@ -70,6 +67,7 @@ def register_door(app: Quart, gate: Gate, *, host: str, allowed_hosts: Collectio
             visit.principal = gate.identify(_bearer(), request.cookies.get(COOKIE))
         except UserError as error:
             raise Denied(503, str(error)) from error
+        pace.check(visit.principal, request.remote_addr or "")
         if visit.principal is not None:
             _check(visit.principal)
         elif request.endpoint not in PUBLIC:
@@ -81,8 +79,15 @@ def register_door(app: Quart, gate: Gate, *, host: str, allowed_hosts: Collectio
 
     @app.after_request
     async def follow(response: Response) -> Response:
-        if response.mimetype == "text/event-stream":
-            gate.stream_begins(visiting.get())
+        if response.mimetype != "text/event-stream":
+            return response
+        visit = visiting.get()
+        assert visit.principal is not None
+        most = limits["streams"]
+        if most and gate.streams_of(visit.principal) >= most:
+            text = f"{most} streams are open, as many as may be; close one first"
+            return await _denied(Denied(429, text, retry_after=STREAM_SECONDS))
+        gate.stream_begins(visit)
         return response
 
     app.register_error_handler(Denied, _denied)

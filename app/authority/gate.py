@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -12,7 +13,7 @@ from actors.viewer import Viewer
 
 from .principal import ANYBODY, OWNER_OF_THE_DIRECTORY, Principal, Visit
 from .secrets import Passwords, csrf_of, hash_of, new_secret
-from .users import Login, User, Users, UsersFile, change_users
+from .users import Login, User, UserError, Users, UsersFile, change_users
 
 __all__ = ["LOGIN_SECONDS", "Gate", "new_user"]
 
@@ -44,8 +45,11 @@ class Gate:
 
     @property
     def closed(self) -> bool:
-        """Raises `UserError`."""
-        return self._always_closed or bool(self._look().users.users)
+        """So it is if nobody can say who the users are."""
+        try:
+            return self._always_closed or bool(self._look().users.users)
+        except UserError:
+            return True
 
     def _look(self) -> "_Known":
         users = self._file.read()
@@ -55,7 +59,7 @@ class Gate:
 
     def identify(self, bearer: str | None, cookie: str | None) -> Principal | None:
         """None for who shows nothing, or nothing that counts. Raises `UserError`."""
-        if not self.closed:
+        if not (self._always_closed or self._look().users.users):
             return ANYBODY
         if bearer is not None:
             return self._by_token(hash_of(bearer))
@@ -130,10 +134,12 @@ class Gate:
     def end_what_was_revoked(self) -> None:
         """Streams end with what let their readers in."""
         for visit in list(self._open_streams):
-            if visit.principal is not None and not self._stands(visit.principal):
-                visit.scope.cancel()
+            with suppress(UserError):  # who reads goes on; nobody comes in
+                if visit.principal is not None and not self._stands(visit.principal):
+                    visit.scope.cancel()
 
     def _stands(self, asked: Principal) -> bool:
+        """Raises `UserError`."""
         if asked is ANYBODY or not self.closed:
             return not self.closed
         if asked.credential is None:

@@ -10,7 +10,8 @@ from quart.typing import ResponseReturnValue
 from ..body import read_body
 from ..http_errors import json_response
 from ..page import ASK, OUR_PAGE, POLICY
-from .door import COOKIE, Denied
+from .denied import Denied
+from .door import COOKIE
 from .gate import LOGIN_SECONDS, Gate
 from .principal import visiting
 from .secrets import TooBusy
