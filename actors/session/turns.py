@@ -369,10 +369,10 @@ class Turns:
             usage = answer.usage_of(model_sees(record, record.active_stream_id or ""))
             ended = endings.cut_short(answer, marker, None, usage, recovered=True)
         await self.commit_or_keep(ended)
-        self._shared.admission.allowance.spend(record.owner, ended.usage)
         if feed is not None and not self._ledger.unsaved:
             feed.running = False
             await self._shared.feeds.end(feed, endings.interrupted())
+        self._shared.admission.allowance.spend(record.owner, ended.usage)
 
 
 async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
