@@ -21,7 +21,7 @@ from tests.app.process import running_server
 from .table import PAIRS, heading, row
 
 COUNTS = (1_000, 10_000, 100_000)
-SHARED = (1_000, 100_000)
+SHARED = (10_000, 100_000)
 USERS = 100
 LOST = 10_000
 REQUESTS = 20
