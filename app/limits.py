@@ -10,7 +10,7 @@ from actors import Message
 from actors.session.messages import EditWaiting, SaveDraft, StartSideTurn, StartTurn, Steer
 
 from .authority.denied import Denied
-from .authority.principal import Principal
+from .authority.principal import ANYBODY, Principal
 from .authority.throttle import Buckets, network_of
 
 __all__ = ["ALONE", "SHARED", "Limits", "Pace", "checked_size", "parse_limits"]
@@ -61,8 +61,11 @@ class Limits:
         self._shared = shared
 
     def __getitem__(self, name: str) -> int:
-        usual = SHARED if self._shared() else ALONE
-        return self._given.get(name, usual[name])
+        return self.of(name, shared=self._shared())
+
+    def of(self, name: str, *, shared: bool) -> int:
+        """With users, or without."""
+        return self._given.get(name, (SHARED if shared else ALONE)[name])
 
 
 class Pace:
@@ -75,7 +78,7 @@ class Pace:
 
     def check(self, asked: Principal | None, address: str) -> None:
         """Raises `Denied`."""
-        rate = self._limits["requests"]
+        rate = self._limits.of("requests", shared=asked is not ANYBODY)
         if not rate:
             return
         if rate != self._rate:

@@ -3,6 +3,7 @@
 import hmac
 import math
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import quote
 
 import trio
@@ -21,6 +22,7 @@ from .users import UserError
 __all__ = ["COOKIE", "register_door"]
 
 COOKIE = "greenroom_session"
+SHOWN = frozenset({b"host", b"authorization", b"cookie"})
 STREAM_SECONDS = 5  # a stream that nobody reads any more is found out in as many
 CSRF_HEADERS = ("X-Hermes-CSRF-Token", "X-CSRF-Token")
 
@@ -40,15 +42,17 @@ def register_door(
     """Register it before what asks anything of the sessions. `host` is what the server is bound
     to.
     """
-    pace = Pace(limits)
+    pace, names = Pace(limits), tuple(allowed_hosts)
     inner = app.asgi_app
 
-    async def visited(scope: object, receive: object, send: object) -> None:
+    async def visited(scope: Any, receive: Any, send: Any) -> None:
+        # A look-up in Quart's headers goes through all of them, and each request needs these.
+        shown = {name: value for name, value in scope.get("headers", ()) if name in SHOWN}
         with trio.CancelScope() as cancel_scope:
-            visit = Visit(cancel_scope)
+            visit = Visit(cancel_scope, shown)
             token = visiting.set(visit)
             try:
-                await inner(scope, receive, send)  # type: ignore[arg-type]
+                await inner(scope, receive, send)
             finally:
                 gate.stream_ends(visit)
                 visiting.reset(token)
@@ -57,14 +61,15 @@ def register_door(
 
     @app.before_request
     async def admit() -> ResponseReturnValue | None:
-        called = request.headers.get("Host")
-        if called and not is_ours(called, host, allowed_hosts):
+        visit = visiting.get()
+        called = visit.shown.get(b"host", b"").decode("latin-1")
+        if called and not is_ours(called, host, names):
             raise Denied(
                 403, f"This server is not known as {called[:80]!r}: start it with --allowed-host"
             )
-        visit = visiting.get()
         try:
-            visit.principal = gate.identify(_bearer(), request.cookies.get(COOKIE))
+            cookie = request.cookies.get(COOKIE) if b"cookie" in visit.shown else None
+            visit.principal = gate.identify(_bearer(visit), cookie)
         except UserError as error:
             raise Denied(503, str(error)) from error
         pace.check(visit.principal, request.remote_addr or "")
@@ -106,8 +111,9 @@ def _check(asked: Principal) -> None:
         raise Denied(403, "Session expired - reload the page")
 
 
-def _bearer() -> str | None:
-    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+def _bearer(visit: Visit) -> str | None:
+    shown = visit.shown.get(b"authorization", b"").decode("latin-1")
+    kind, _, secret = shown.partition(" ")
     return secret.strip() if kind.lower() == "bearer" else None
 
 

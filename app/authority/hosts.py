@@ -2,7 +2,7 @@
 and a browser takes us for that page's server then: but it calls us by that name. Pure.
 """
 
-from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 __all__ = ["ANY", "is_loopback", "is_ours", "name_in"]
@@ -26,7 +26,8 @@ def name_in(header: str) -> str:
     return name.partition(":")[0].removesuffix(".")
 
 
-def is_ours(header: str, bound_to: str, allowed: Collection[str]) -> bool:
+@lru_cache(maxsize=256)  # browsers call it by one name again and again
+def is_ours(header: str, bound_to: str, allowed: tuple[str, ...]) -> bool:
     """May this Host header be answered by a server on `bound_to`, which is known as `allowed`?
 
     Nobody's name is an address: where others may come, each of ours will do.

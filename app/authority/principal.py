@@ -1,5 +1,6 @@
 """Who a request is from."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -42,9 +43,12 @@ OWNER_OF_THE_DIRECTORY = Principal(Viewer(None, frozenset({None})))
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """One request, from its beginning to the end of its answer. `scope` ends it."""
+    """One request, from its beginning to the end of its answer. `scope` ends it. `shown` are those
+    of its headers that say who it is from, and by what name we were called.
+    """
 
     scope: trio.CancelScope
+    shown: Mapping[bytes, bytes]
     principal: Principal | None = None
 
 
