@@ -17,6 +17,7 @@ from app.authority.gate import Gate
 from app.authority.secrets import hash_of
 from app.authority.users import Token, User, Users, change_users
 from app.idempotency import Answers
+from app.limits import Limits
 from app.web import create_app
 from tests.app.asgi import ask, streaming
 
@@ -167,6 +168,7 @@ TABLE = {
     ("GET", "/login"): (OPEN, ("/login",)),
     ("POST", "/login"): (OPEN, ("/login",)),
     ("GET", "/login/static/<path:name>"): (OPEN, ("/login/static/icon.svg",)),
+    ("GET", "/openapi.json"): (SAME, ("/openapi.json",)),
     ("GET", "/session/<any('manifest.json', 'manifest.webmanifest'):name>"): (
         OPEN,
         ("/session/manifest.json",),
@@ -299,7 +301,12 @@ async def open_house(directory):
         gate, stopping = Gate(directory), trio.Event()
         status = {"agent": "puppet", "model": None}
         app = create_app(
-            greenroom, Answers(journal), gate=gate, stopping=stopping, agent_status=lambda: status
+            greenroom,
+            Answers(journal),
+            gate=gate,
+            limits=Limits({"requests": 0}, lambda: True),
+            stopping=stopping,
+            agent_status=lambda: status,
         )
         house = House(app, gate, agent)
         await house.settle()
