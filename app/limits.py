@@ -76,7 +76,7 @@ class Pace:
         self._rate = NO_LIMIT
         self._buckets = Buckets(1, 1, trio.current_time)
 
-    def check(self, asked: Principal | None, address: str) -> None:
+    def check(self, asked: Principal | None, address: Callable[[], str]) -> None:
         """Raises `Denied`."""
         rate = self._limits.of("requests", shared=asked is not ANYBODY)
         if not rate:
@@ -84,7 +84,7 @@ class Pace:
         if rate != self._rate:
             self._rate = rate
             self._buckets = Buckets(rate, rate * BURST_SECONDS, trio.current_time)
-        who = network_of(address) if asked is None else f"user {asked.viewer.owner}"
+        who = network_of(address()) if asked is None else f"user {asked.viewer.owner}"
         if wait := self._buckets.take(who):
             raise Denied(429, f"More than {rate} requests a second", retry_after=wait)
 

@@ -71,7 +71,9 @@ def create_app(
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     register_errors(app)
     register_origin_check(app)
-    register_door(app, gate, limits, host=host, allowed_hosts=allowed_hosts)
+    register_door(
+        app, gate, limits, host=host, allowed_hosts=allowed_hosts, behind_proxy=behind_proxy
+    )
     view = View(greenroom, limits)
 
     def csrf_token() -> str:

@@ -19,7 +19,7 @@ from .hosts import is_ours
 from .principal import Principal, Visit, visiting
 from .users import UserError
 
-__all__ = ["COOKIE", "register_door"]
+__all__ = ["COOKIE", "client_address", "register_door"]
 
 COOKIE = "greenroom_session"
 SHOWN = frozenset({b"host", b"authorization", b"cookie"})
@@ -37,7 +37,13 @@ PUBLIC = frozenset(
 
 
 def register_door(
-    app: Quart, gate: Gate, limits: Limits, *, host: str, allowed_hosts: Collection[str]
+    app: Quart,
+    gate: Gate,
+    limits: Limits,
+    *,
+    host: str,
+    allowed_hosts: Collection[str],
+    behind_proxy: bool,
 ) -> None:
     """Register it before what asks anything of the sessions. `host` is what the server is bound
     to.
@@ -72,7 +78,7 @@ def register_door(
             visit.principal = gate.identify(_bearer(visit), cookie)
         except UserError as error:
             raise Denied(503, str(error)) from error
-        pace.check(visit.principal, request.remote_addr or "")
+        pace.check(visit.principal, lambda: client_address(behind_proxy))
         if visit.principal is not None:
             _check(visit.principal)
         elif request.endpoint not in PUBLIC:
@@ -109,6 +115,12 @@ def _check(asked: Principal) -> None:
     shown = next(filter(None, map(request.headers.get, CSRF_HEADERS)), "")
     if not hmac.compare_digest(shown.encode(), asked.csrf.encode()):
         raise Denied(403, "Session expired - reload the page")
+
+
+def client_address(behind_proxy: bool) -> str:
+    """Who is there; a proxy adds whom it speaks for to the end of a list."""
+    named = request.headers.get("X-Forwarded-For", "") if behind_proxy else ""
+    return named.rpartition(",")[2].strip() or request.remote_addr or ""
 
 
 def _bearer(visit: Visit) -> str | None:

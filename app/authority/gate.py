@@ -133,18 +133,18 @@ class Gate:
 
     def end_what_was_revoked(self) -> None:
         """Streams end with what let their readers in."""
-        for visit in list(self._open_streams):
-            with suppress(UserError):  # who reads goes on; nobody comes in
-                if visit.principal is not None and not self._stands(visit.principal):
+        with suppress(UserError):  # who reads goes on; nobody comes in
+            known = self._look()
+            for visit in list(self._open_streams):
+                if visit.principal is not None and not self._stands(visit.principal, known):
                     visit.scope.cancel()
 
-    def _stands(self, asked: Principal) -> bool:
-        """Raises `UserError`."""
-        if asked is ANYBODY or not self.closed:
-            return not self.closed
+    def _stands(self, asked: Principal, known: "_Known") -> bool:
+        closed = self._always_closed or bool(known.users.users)
+        if asked is ANYBODY or not closed:
+            return asked is ANYBODY and not closed
         if asked.credential is None:
             return True
-        known = self._look()
         login = known.logins.get(asked.credential)
         return asked.credential in known.tokens or (
             login is not None and login.ends_at > self._clock()

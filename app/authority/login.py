@@ -11,7 +11,7 @@ from ..body import read_body
 from ..http_errors import json_response
 from ..page import ASK, OUR_PAGE, POLICY
 from .denied import Denied
-from .door import COOKIE
+from .door import COOKIE, client_address
 from .gate import LOGIN_SECONDS, Gate
 from .principal import visiting
 from .secrets import TooBusy
@@ -40,7 +40,7 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
 
     async def enter(name: str | None, password: str) -> str | None:
         """The cookie of a new login; None if nothing of it is right. Raises `Denied`."""
-        place, who = network_of(_client(behind_proxy)), (name or "").casefold()
+        place, who = network_of(client_address(behind_proxy)), (name or "").casefold()
         if wait := max(places.wait(place), names.wait(who)):
             text = "Too many attempts. Try again in a minute."
             raise Denied(429, text, retry_after=wait)
@@ -157,12 +157,6 @@ def _safe(there: str) -> str:
     """A path of ours. `//host` and `/\\host` are somebody else's to a browser."""
     ours = there.startswith("/") and there[1:2] not in ("/", "\\") and there.isprintable()
     return there if ours else "/"
-
-
-def _client(behind_proxy: bool) -> str:
-    """The address that is there; a proxy adds to the list whom it speaks for."""
-    named = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return named if behind_proxy and named else request.remote_addr or ""
 
 
 def _is_secure(behind_proxy: bool) -> bool:
