@@ -47,6 +47,16 @@ def test_in_with_the_keyboard_to_where_one_was_going_and_out_again(closed, open_
     send(page, "hello")
     closed.next_turn().answer("Hello, ann.")
     shown_answer(page, "Hello, ann.")
+    page.get_by_label("Message", exact=True).fill("half a thought")
+    page.reload()  # what was typed is sent while the page goes
+    expect(page.get_by_label("Message", exact=True)).to_have_value("half a thought")
+    page.wait_for_function(
+        """async () => {
+            const id = location.pathname.split("/").pop();
+            const answer = await fetch(`/api/session/draft?session_id=${id}`);
+            return (await answer.json()).draft.text === "half a thought";
+        }"""
+    )
     beside = open_tab(closed, beside=page)
     page.get_by_role("button", name="Account: ann").focus()
     page.keyboard.press("Enter")
@@ -54,6 +64,8 @@ def test_in_with_the_keyboard_to_where_one_was_going_and_out_again(closed, open_
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/login"))
     expect(beside).to_have_url(re.compile("/login"))
+    stored = page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('draft'))")
+    assert stored == []
     page.go_back()
     expect(page).to_have_url(re.compile("/login"))
 

@@ -2,6 +2,7 @@
 
 import { call, logIn } from "./api.js";
 import { $ } from "./dom.js";
+import { forgetDrafts } from "./drafts.js";
 import { openMenu } from "./menu.js";
 import { guarded } from "./says.js";
 
@@ -15,6 +16,7 @@ async function look() {
   account.onclick = () => openMenu(account, [
     { label: `Log out ${user.name}`, icon: "turn", run: guarded(async () => {
       await call("/api/auth/logout", {});
+      forgetDrafts();
       logIn();
     }) },
   ], { label: "Account" });
