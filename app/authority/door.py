@@ -83,8 +83,9 @@ def register_door(
             _check(visit.principal)
         elif request.endpoint not in PUBLIC:
             if _is_page():
-                there = request.full_path.removesuffix("?")
-                return redirect(f"/login?next={quote(there, safe='')}")
+                root = request.root_path
+                there = root + request.full_path.removesuffix("?")
+                return redirect(f"{root}/login?next={quote(there, safe='')}")
             raise Denied(401, "Authentication required")
         return None
 

@@ -9,7 +9,7 @@ from quart.typing import ResponseReturnValue
 
 from ..body import read_body
 from ..http_errors import json_response
-from ..page import ASK, OUR_PAGE, POLICY
+from ..page import ASK, OUR_PAGE, POLICY, mounted
 from .denied import Denied
 from .door import COOKIE, client_address
 from .gate import LOGIN_SECONDS, Gate
@@ -62,6 +62,7 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
         response.set_cookie(
             COOKIE,
             secret,
+            path=f"{request.root_path}/",
             max_age=LOGIN_SECONDS,
             httponly=True,
             secure=_is_secure(behind_proxy),
@@ -117,7 +118,7 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
         if asked is not None and asked.csrf is not None and asked.credential is not None:
             await gate.log_out(asked.credential)
         response = json_response({"ok": True})
-        response.delete_cookie(COOKIE, httponly=True, samesite="Lax")
+        response.delete_cookie(COOKIE, f"{request.root_path}/", httponly=True, samesite="Lax")
         return response
 
     @page.get("/api/auth/status")
@@ -147,7 +148,7 @@ async def _page(there: str, name: str = "", problem: str = "", status: int = 200
     marks = {"__ON_PASSWORD__": "", "__ON_NAME__": ""} | marks
     for mark, value in marks.items():
         text = text.replace(mark, escape(value))
-    response = Response(text, status, content_type="text/html; charset=utf-8")
+    response = Response(mounted(text), status, content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return response
@@ -156,7 +157,7 @@ async def _page(there: str, name: str = "", problem: str = "", status: int = 200
 def _safe(there: str) -> str:
     """A path of ours. `//host` and `/\\host` are somebody else's to a browser."""
     ours = there.startswith("/") and there[1:2] not in ("/", "\\") and there.isprintable()
-    return there if ours else "/"
+    return there if ours else f"{request.root_path}/"
 
 
 def _is_secure(behind_proxy: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
-__all__ = ["Reply", "Stream", "ask", "streaming"]
+__all__ = ["Reply", "Stream", "ask", "call", "scope_of", "streaming"]
 
 
 class Reply(NamedTuple):

@@ -10,7 +10,7 @@ from app.authority.secrets import Passwords, hash_of
 from app.authority.throttle import Attempts, Buckets, network_of
 from app.authority.users import FILE, Token, change_users, read_users
 from app.web import create_app
-from tests.app.asgi import ask, streaming
+from tests.app.asgi import Stream, ask, call, scope_of, streaming
 
 PASSWORD = "correct horse"
 ORIGIN = {"origin": "http://localhost"}
@@ -459,3 +459,16 @@ def test_attempts_and_buckets_forget_who_is_long_gone():
 )
 def test_who_is_likely_to_be_the_same(address, network):
     assert network_of(address) == network
+
+
+async def test_under_a_prefix_the_way_in_and_back_is_under_it_too(place):
+    stream = Stream()
+    scope = scope_of("GET", "/chat/session/x", None, {"accept": "text/html"})
+    await call(place.app, scope | {"root_path": "/chat"}, None, stream.send)
+    assert stream.headers["location"] == "/chat/login?next=%2Fchat%2Fsession%2Fx"
+    stream = Stream()
+    body = b"username=ann&password=correct+horse"
+    scope = scope_of("POST", "/chat/login", None, FORM)
+    await call(place.app, scope | {"root_path": "/chat"}, body, stream.send)
+    assert stream.headers["location"] == "/chat/"
+    assert "Path=/chat/" in stream.headers["set-cookie"]

@@ -33,7 +33,7 @@ const csrf = document.querySelector("meta[name=csrf-token]")?.content;
 /** POST while the page goes: nobody is left to hear the answer. */
 export function post(path, body) {
   const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
-  fetch(path, { method: "POST", headers, body: JSON.stringify(body), keepalive: true }).catch(() => {});
+  fetch(at(path), { method: "POST", headers, body: JSON.stringify(body), keepalive: true }).catch(() => {});
 }
 
 /** To the way in, and back here afterwards. */
