@@ -16,7 +16,7 @@ from ..origin import changes_something
 from .denied import Denied
 from .gate import Gate
 from .hosts import is_ours
-from .principal import Principal, Visit, visiting
+from .principal import ANYBODY, OWNER_OF_THE_DIRECTORY, Principal, Visit, visiting
 from .users import UserError
 
 __all__ = ["COOKIE", "client_address", "register_door"]
@@ -34,6 +34,9 @@ PUBLIC = frozenset(
         *("login.log_in", "login.log_out", "login.status"),
     }
 )
+# Blueprints: what shows all that anybody said, and what shows how much.
+OF_THE_DIRECTORY = frozenset({"operations"})
+OF_ADMINS = frozenset({"metrics"})
 
 
 def register_door(
@@ -106,6 +109,10 @@ def register_door(
 
 
 def _check(asked: Principal) -> None:
+    if request.blueprint in OF_THE_DIRECTORY and asked not in (ANYBODY, OWNER_OF_THE_DIRECTORY):
+        raise Denied(403, "This is for who may read the data directory")
+    if request.blueprint in OF_ADMINS and not asked.admin:
+        raise Denied(403, "This is for an admin")
     if not changes_something(request.method, request.path):
         return
     if not asked.may_write:

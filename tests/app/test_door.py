@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from quart import Blueprint
 
 from app.authority import gate as gate_module
 from app.authority.gate import Gate, new_user
@@ -472,3 +473,19 @@ async def test_under_a_prefix_the_way_in_and_back_is_under_it_too(place):
     await call(place.app, scope | {"root_path": "/chat"}, body, stream.send)
     assert stream.headers["location"] == "/chat/"
     assert "Path=/chat/" in stream.headers["set-cookie"]
+
+
+async def test_what_shows_everything_is_for_who_has_the_directory(place):
+    for name in ("operations", "metrics"):
+        page = Blueprint(name, __name__)
+        page.add_url_rule(f"/{name}", "all", place.change)
+        place.app.register_blueprint(page)
+    place.gate.admin_tokens.add(hash_of("of this run"))
+    for shown, all_of_it, how_much in (
+        ({"authorization": "Bearer of this run"}, 200, 200),
+        (cookie_in(await place.log_in("ann")), 403, 200),
+        (cookie_in(await place.log_in("bob")), 403, 403),
+        ({}, 401, 401),
+    ):
+        assert (await place.get("/operations", **shown)).status == all_of_it
+        assert (await place.get("/metrics", **shown)).status == how_much
