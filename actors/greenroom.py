@@ -29,6 +29,7 @@ from actors.search.actor import Searcher
 from actors.search.messages import Forget
 from actors.search.text import Document
 from actors.session.actor import Session
+from actors.session.admission import Admission
 from actors.session.agent import Agent
 from actors.session.entries import Entry
 from actors.session.feeds import Feeds, TurnFeed
@@ -36,6 +37,7 @@ from actors.session.messages import (
     Assign,
     CancelTurn,
     GetSession,
+    OnBehalf,
     SetTitle,
     SettleStream,
     Sweep,
@@ -60,6 +62,7 @@ from actors.stores import (
     own_directory,
 )
 from actors.stores.writer import background
+from actors.viewer import Viewer
 
 __all__ = ["Greenroom", "open_greenroom"]
 
@@ -230,7 +233,7 @@ def _document_of(session_id: str, data: bytes) -> Document:
         if row.get("role") in ("user", "assistant") and not row.get("_error")
     ]
     hidden = record.pre_compression_snapshot or record.session_source == TEMPORARY
-    return Document(record.title, said, hidden=hidden)
+    return Document(record.title, said, hidden=hidden, owner=record.owner)
 
 
 @asynccontextmanager
@@ -244,6 +247,7 @@ async def open_greenroom(
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
     on_turn_ended: Callable[[TurnReport], None] = lambda report: None,
+    admission: Admission | None = None,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -252,7 +256,8 @@ async def open_greenroom(
 
     `side_agent`, usually the same, is asked for titles and summaries (`AgentTurn.purpose` says for
     which). `context_tokens` is how much the model can see at once: a turn that comes near it begins
-    with a summary of what is old. `on_turn_ended` is told how each turn went, and must not raise.
+    with a summary of what is old. `admission` says how many turns there may be, and of whom.
+    `on_turn_ended` is told how each turn went, and must not raise.
 
     Raises `DirectoryInUse` if another process owns the directory, `NewerVersion` if a newer program
     has written there, and `NotOnTrio`. `disk`, `clock` (epoch seconds) and `new_id` are for tests:
@@ -277,10 +282,14 @@ async def open_greenroom(
                 default_model=default_model,
                 context_tokens=context_tokens,
                 checkpoint_seconds=checkpoint_seconds,
+                admission=admission or Admission(),
                 on_turn_ended=on_turn_ended,
             )
             database = data_dir / "search.sqlite" if disk is None else None
-            async with open_system(*_kinds(shared, root, database)) as system:
+            async with (
+                shared.admission.allowance.kept(root),
+                open_system(*_kinds(shared, root, database)) as system,
+            ):
                 greenroom = Greenroom(data_dir, system, shared, journal, root)
                 await greenroom.recover()
                 async with background(partial(_forget_removed, greenroom, database)) as forgetting:
@@ -342,8 +351,9 @@ def _projects_of(shared: Shared, root: RecordStore) -> Projects:
     async def members(project_id: str) -> Sequence[str]:
         return await projects.context.refer("index", "main").ask(RowsOf(project_id))
 
-    async def move(session_id: str, project_id: str | None) -> object:
-        return await projects.context.refer("session", session_id).ask(Assign(project_id))
+    async def move(session_id: str, project_id: str | None, viewer: Viewer) -> object:
+        session = projects.context.refer("session", session_id)
+        return await session.ask(OnBehalf(viewer, Assign(project_id)))
 
     projects = Projects(root, "projects", members, move, shared.clock, shared.new_id)
     return projects

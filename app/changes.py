@@ -7,7 +7,6 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from actors.greenroom import Greenroom
 from actors.index.messages import ListRows, PinLimit
 from actors.projects.messages import MoveSession
 from actors.session.copies import branch_of, duplicate_of
@@ -38,6 +37,7 @@ from .bodies import BadRequest, import_of, keep_count_of, require
 from .body import read_body, read_bytes
 from .http_errors import json_body, json_response
 from .redaction import redacted
+from .view import View
 from .workspace import checked_workspace
 
 __all__ = ["routes"]
@@ -48,7 +48,7 @@ FOCUS_LENGTH = 500
 STREAMING = "Session is still streaming; wait for the current turn to finish."
 
 
-def routes(greenroom: Greenroom) -> Blueprint:
+def routes(greenroom: View) -> Blueprint:
     """Parse, ask one actor, render."""
     page = Blueprint("changes", __name__)
 
@@ -267,7 +267,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     return page
 
 
-async def _compress(greenroom: Greenroom) -> Response:
+async def _compress(greenroom: View) -> Response:
     body = await read_body(bodies.CompressBody)
     require(body, "session_id")
     try:
@@ -277,7 +277,7 @@ async def _compress(greenroom: Greenroom) -> Response:
     return await _compression(greenroom, body.session_id or "")
 
 
-async def _compression(greenroom: Greenroom, session_id: str) -> Response:
+async def _compression(greenroom: View, session_id: str) -> Response:
     session = greenroom.session(session_id)
     state = await session.ask(CompressionStatus())
     answer: dict[str, Any] = {
@@ -294,7 +294,7 @@ async def _compression(greenroom: Greenroom, session_id: str) -> Response:
     return json_body(redacted(msgspec.json.encode(answer)))
 
 
-async def _record(greenroom: Greenroom, body: msgspec.Struct) -> Record:
+async def _record(greenroom: View, body: msgspec.Struct) -> Record:
     """Of the session that the body names."""
     require(body, "session_id")
     session_id: str = getattr(body, "session_id", "")
@@ -302,17 +302,17 @@ async def _record(greenroom: Greenroom, body: msgspec.Struct) -> Record:
     return record
 
 
-async def _whole(greenroom: Greenroom, snapshot: Snapshot, **more: Any) -> Response:
+async def _whole(greenroom: View, snapshot: Snapshot, **more: Any) -> Response:
     session = await in_its_project(greenroom, views.full_session(snapshot))
     return json_body(redacted(msgspec.json.encode({**more, "session": session})))
 
 
-async def _compact(greenroom: Greenroom, snapshot: Snapshot, **more: Any) -> Response:
+async def _compact(greenroom: View, snapshot: Snapshot, **more: Any) -> Response:
     session = await in_its_project(greenroom, views.compact(snapshot))
     return json_response({**more, "session": session})
 
 
-async def _remove_last_turn(greenroom: Greenroom, nothing: str) -> Removed | Response:
+async def _remove_last_turn(greenroom: View, nothing: str) -> Removed | Response:
     body = await read_body(bodies.SessionBody)
     require(body, "session_id")
     try:

@@ -6,7 +6,6 @@ from typing import Any
 
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.session.entries import Entry, TurnCancelled, TurnDone, TurnFailed
 from actors.session.messages import (
     CancelTurn,
@@ -31,6 +30,7 @@ from .http_errors import json_response
 from .redaction import redacted
 from .requests import note_turn
 from .sse import cursor_of, event_stream, frame, kept_alive
+from .view import View
 from .workspace import checked_workspace
 
 __all__ = ["routes", "words"]
@@ -40,7 +40,7 @@ MAX_ATTACHMENTS = 20
 WITH_SESSION = (TurnDone, TurnCancelled, TurnFailed)
 
 
-def routes(greenroom: Greenroom) -> Blueprint:
+def routes(greenroom: View) -> Blueprint:
     """Parse, ask one actor, render."""
     page = Blueprint("chat", __name__)
 
@@ -60,7 +60,8 @@ def routes(greenroom: Greenroom) -> Blueprint:
     async def stream() -> Response:
         stream_id = request.args.get("stream_id", "")
         header = request.headers.get("Last-Event-ID")
-        reader = greenroom.feeds.read(stream_id, cursor_of(request.args, header, stream_id))
+        cursor = cursor_of(request.args, header, stream_id)
+        reader = await greenroom.feeds.read(stream_id, cursor)
         if reader is None:
             return json_response({"error": "stream not found"}, 404)
 
@@ -86,7 +87,7 @@ def routes(greenroom: Greenroom) -> Blueprint:
     @page.get("/api/chat/stream/status")
     async def stream_status() -> Response:
         stream_id = request.args.get("stream_id", "")
-        last = greenroom.feeds.last_seq(stream_id)
+        last = await greenroom.feeds.last_seq(stream_id)
         feed = greenroom.feeds.find(stream_id)
         active = feed is not None and not feed.closed
         status: dict[str, Any] = {"active": active, "stream_id": stream_id}
@@ -230,7 +231,7 @@ def words(stream_id: str, entry: Entry) -> bytes | None:
     return entry.frame
 
 
-async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
+async def _frame(greenroom: View, stream_id: str, entry: Entry) -> bytes:
     shared = words(stream_id, entry)
     if shared is not None:
         return shared
@@ -240,7 +241,7 @@ async def _frame(greenroom: Greenroom, stream_id: str, entry: Entry) -> bytes:
     return redacted(frame(name, data | await _session_of(greenroom, stream_id), event_id))
 
 
-async def _session_of(greenroom: Greenroom, stream_id: str) -> dict[str, Any]:
+async def _session_of(greenroom: View, stream_id: str) -> dict[str, Any]:
     session_id = await greenroom.feeds.session_of(stream_id)
     if session_id is None:
         return {}

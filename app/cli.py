@@ -45,6 +45,17 @@ Each option can be set in the environment too, as GREENROOM_PORT, GREENROOM_DATA
 The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from there."""
 
 
+def _limits(given: Sequence[str]) -> dict[str, int]:
+    if not given:
+        return {}
+    from .limits import parse_limits
+
+    try:
+        return parse_limits(given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 @click.group(
     help=HELP,
     invoke_without_command=True,
@@ -55,7 +66,21 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     default="127.0.0.1",
     envvar="GREENROOM_HOST",
     show_default=True,
-    help="Address to listen on. There is no authentication yet: keep it on this machine.",
+    help="Address to listen on. One that other machines can reach needs users: greenroom user add.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    envvar="GREENROOM_ALLOWED_HOSTS",
+    metavar="NAME",
+    help="A name by which browsers may call it, besides its address; can be repeated. * is any.",
+)
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    envvar="GREENROOM_BEHIND_PROXY",
+    help="A reverse proxy is in front: believe its X-Forwarded-For and X-Forwarded-Proto.",
 )
 @click.option(
     "--port",
@@ -126,6 +151,16 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How HTTP/1.1 is spoken: our lean way, or Hypercorn's own should that ever fail you.",
 )
 @click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    envvar="GREENROOM_LIMITS",
+    metavar="NAME=N",
+    callback=lambda _, __, given: _limits(given),
+    help="What each user may use, 0 for no limit; can be repeated. Names: "
+    "sessions, turns, running, streams, requests, tokens, body, message, attachment.",
+)
+@click.option(
     "--log-level",
     default="warning",
     type=click.Choice(LOG_LEVELS, case_sensitive=False),
@@ -146,6 +181,8 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
 def greenroom(
     context: click.Context,
     host: str,
+    allowed_hosts: tuple[str, ...],
+    behind_proxy: bool,
     port: int,
     data_dir: Path,
     agent: str,
@@ -156,6 +193,7 @@ def greenroom(
     checkpoint_seconds: float,
     page_dir: Path | None,
     http: str,
+    limits: dict[str, int],
     log_level: str,
     log_format: str,
 ) -> int:
@@ -177,6 +215,9 @@ def greenroom(
         checkpoint_seconds=checkpoint_seconds,
         page_dir=page_dir,
         http=http,
+        allowed_hosts=allowed_hosts,
+        behind_proxy=behind_proxy,
+        limits=limits,
         local_installed=local_extra_installed(),
     )
     return _run(config)

@@ -1,7 +1,7 @@
 """The server's settings: checked once, at the door, and true from then on."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,6 +41,7 @@ class Config:
 
     `agent` is the one that was chosen, so never "auto". `model` is the name of a model, or for
     the local agent the absolute path of a GGUF file that exists; None is the agent's own default.
+    `public`, that other machines can reach it, is known when it is bound.
     """
 
     host: str
@@ -57,6 +58,10 @@ class Config:
     checkpoint_seconds: float = 15.0
     page_dir: Path | None = None
     http: str = "own"
+    allowed_hosts: tuple[str, ...] = ()
+    behind_proxy: bool = False
+    public: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_config(
@@ -75,6 +80,9 @@ def make_config(
     checkpoint_seconds: float = 15.0,
     page_dir: Path | None = None,
     http: str = "own",
+    allowed_hosts: Sequence[str] = (),
+    behind_proxy: bool = False,
+    limits: Mapping[str, int] | None = None,
     local_installed: bool = False,
 ) -> Config:
     """Check the settings and choose the agent, or raise `ConfigError`."""
@@ -96,6 +104,9 @@ def make_config(
         checkpoint_seconds=_checked_checkpoint(checkpoint_seconds),
         page_dir=_checked_page(page_dir),
         http=_one_of("HTTP", http, HTTP),
+        allowed_hosts=tuple(_checked_allowed_host(name) for name in allowed_hosts),
+        behind_proxy=behind_proxy,
+        limits=dict(limits or {}),
     )
 
 
@@ -147,6 +158,13 @@ def _checked_host(host: str) -> str:
     if not host:
         raise ConfigError("the host is empty")
     return host
+
+
+def _checked_allowed_host(name: str) -> str:
+    name = name.strip().lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    if not name or any(character in "/ ?#@" for character in name):
+        raise ConfigError(f"an allowed host is a name like chat.example.org, not {name!r}")
+    return name
 
 
 def _checked_port(port: int) -> int:

@@ -8,12 +8,17 @@ from typing import Any
 import trio
 
 from actors.greenroom import open_greenroom
+from actors.session.admission import Admission
+from actors.session.allowance import Allowance
 from actors.session.reports import TurnReport
 
 from .agents import open_agent
+from .authority.gate import Gate
+from .authority.secrets import hash_of
 from .backup import sweep_links
 from .config import Config
 from .idempotency import open_answers
+from .limits import Limits
 from .metrics import Metrics
 from .openai_api.offer import Offer
 from .page import OUR_PAGE
@@ -39,6 +44,12 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
         if traces is not None:
             traces.ended(report)
 
+    gate = Gate(config.data_dir, always_closed=config.public)
+    limits = Limits(config.limits, lambda: gate.closed)
+    allowance = Allowance(lambda: limits["tokens"])
+    admission = Admission(
+        turns=lambda: limits["turns"], running=lambda: limits["running"], allowance=allowance
+    )
     async with (
         _closed_at_the_end(traces),
         open_agent(config) as opened,
@@ -51,25 +62,36 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             context_tokens=config.context_tokens or opened.context_tokens,
             checkpoint_seconds=config.checkpoint_seconds,
             on_turn_ended=turn_ended,
+            admission=admission,
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
+        trio.open_nursery() as nursery,
     ):
         await trio.to_thread.run_sync(sweep_links, config.data_dir)
 
         def agent_status() -> dict[str, Any]:
             return {"agent": opened.name, "model": opened.model, **opened.status()}
 
+        nursery.start_soon(gate.watch)
         app = create_app(
             greenroom,
             answers,
+            gate=gate,
             stopping=stopping,
             agent_status=agent_status,
             page_dir=config.page_dir or OUR_PAGE,
             counted=counted,
             requests=requests,
             offer=Offer(opened.model or opened.name, opened.options, opened.models),
+            host=config.host,
+            allowed_hosts=config.allowed_hosts,
+            behind_proxy=config.behind_proxy,
+            limits=limits,
         )
-        yield House(app, greenroom.settle, agent_status)
+        house = House(app, greenroom.settle, agent_status)
+        gate.admin_tokens.add(hash_of(house.token))
+        yield house
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

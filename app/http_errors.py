@@ -30,6 +30,8 @@ from actors.session.refusals import (
     ShuttingDown,
     StaleRevision,
     StorageFailed,
+    TokensSpent,
+    TooManyTurns,
     TooManyWaiting,
     TurnRunning,
 )
@@ -108,6 +110,13 @@ async def _refused(error: Exception) -> Response:
         return error_response(409, str(error), type="stale_regeneration_revision")
     if isinstance(error, TooManyWaiting):
         return error_response(429, f"{error.limit} messages are waiting already")
+    if isinstance(error, TooManyTurns):
+        text = f"{error.limit} of your turns run or wait already, as many as may be"
+        return error_response(429, text)
+    if isinstance(error, TokensSpent):
+        response = error_response(429, f"The {error.limit} tokens of today are used up")
+        response.headers["Retry-After"] = str(error.seconds)
+        return response
     if isinstance(error, StorageFailed | ProjectsUnavailable):
         return error_response(507 if error.full else 503, f"{error.args[0]}. Nothing was changed.")
     for kind in type(error).__mro__:

@@ -20,6 +20,7 @@ from quart import Quart, Response, g, request
 from actors.session.refusals import KeyReused
 from actors.stores import Journal, JournalStatistics, StoreError, open_journal
 
+from .authority.principal import principal
 from .bodies import BadRequest
 from .body import read_bytes
 from .http_errors import json_body
@@ -127,10 +128,16 @@ def _once(view: View, answers: Answers) -> View:
             return response
         if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isprintable()):
             raise BadRequest(f"{HEADER} must be 1 to {KEY_LENGTH} printable ASCII characters")
-        g.operation, g.fingerprint = key, await _fingerprint()
-        return await answers.give(key, g.fingerprint, partial(view, **arguments))
+        g.operation, g.fingerprint = _own(key), await _fingerprint()
+        return await answers.give(g.operation, g.fingerprint, partial(view, **arguments))
 
     return answered
+
+
+def _own(key: str) -> str:
+    """Whoever uses the same key uses another one."""
+    owner = principal().viewer.owner
+    return key if owner is None else f"{owner} {key}"
 
 
 async def _fingerprint() -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import trio
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.session.refusals import SessionNotFound
 from actors.session.stories import Fact, Story
 
@@ -16,6 +15,7 @@ from .bodies import BadRequest
 from .http_errors import json_response
 from .page import ASK, OUR_PAGE, POLICY, file_of, mounted
 from .sse import event_stream, frame, kept_alive
+from .view import View
 from .vitals import past_of, snapshot, standing_of
 
 __all__ = ["routes", "watched"]
@@ -26,7 +26,7 @@ SHOWN, MOST_SHOWN = 30, 1000  # actors of each kind
 KEEPALIVE = b": keepalive\n\n"
 
 
-def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
+def routes(greenroom: View, stopping: trio.Event) -> Blueprint:
     """The streams end when `stopping` is set."""
     page = Blueprint("inspector", __name__)
 
@@ -84,13 +84,13 @@ def _limit() -> int:
 
 
 async def watched(
-    greenroom: Greenroom, stopping: trio.Event, session_id: str | None, limit: int
+    greenroom: View, stopping: trio.Event, session_id: str | None, limit: int
 ) -> AsyncGenerator[bytes, None]:
     """A story is kept for as long as this runs."""
     with ExitStack() as watching:
         story = None
         if session_id is not None:
-            story = watching.enter_context(greenroom.feeds.stories.watch(session_id))
+            story = watching.enter_context(await greenroom.watch(session_id))
         stream = _Stream(greenroom, stopping, session_id, story, limit)
         chunks = kept_alive(stream.next, stream.render, KEEPALIVE)
         async with aclosing(chunks):
@@ -103,7 +103,7 @@ class _Stream:
 
     def __init__(
         self,
-        greenroom: Greenroom,
+        greenroom: View,
         stopping: trio.Event,
         session_id: str | None,
         story: Story | None,

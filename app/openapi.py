@@ -12,6 +12,7 @@ import msgspec
 from quart import Blueprint, Quart, Response
 
 from . import __version__, openapi_table
+from .authority.door import COOKIE
 from .http_errors import RETRY_AFTER, json_response
 from .idempotency import HEADER, KEY_LENGTH
 from .openai_api import operations as openai_api
@@ -37,22 +38,30 @@ line of JSON; those of a turn have an `id:` too, to come back with. Comments kee
 STATUSES = {
     202: "It waits for its turn",
     206: "A part of it",
+    302: "It is elsewhere",
+    303: "You are let in, and go on there",
     304: "It is as you have it",
     308: "It is at the path without doubled slashes",
     400: "The request makes no sense",
+    401: "It is not known who asks",
     403: "It may not be changed, or not from another site's page",
     404: "There is no such thing",
     409: "It is busy with something that excludes this, or is no longer what you saw",
     413: "The body is too large",
     416: "There is no such part of it",
     422: "The Idempotency-Key was used for another request",
-    429: "Too much waits already",
+    429: "Too much waits already, or was asked for",
     500: "It is damaged on disk, or the server is at fault",
     503: "Not now; try again",
     507: "The disk is full, and nothing was changed",
 }
+WAYS_IN = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "login": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+}
+OF_ANY = frozenset({200, 401, 429, 500})
 OF_ANY_POST = frozenset({400, 403, 413, 422, 503})
-BODILESS = (304, 308)
+BODILESS = (302, 303, 304, 308)
 VARIABLE = re.compile(r"<(?:[^<>]*:)?(\w+)>")
 
 
@@ -88,12 +97,16 @@ def document(app: Quart) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Greenroom", "version": __version__, "description": DESCRIPTION},
         "paths": paths,
-        "components": {"schemas": {**structs, **ours}},
+        "components": {"schemas": {**structs, **ours}, "securitySchemes": WAYS_IN},
+        # The first: where there are no users.
+        "security": [{}, *({way: []} for way in WAYS_IN)],
     }
 
 
 def _operation(method: str, path: str, told: Operation) -> dict[str, Any]:
-    statuses = {200, 500, *told.also, *told.refuses} | (OF_ANY_POST if method == "POST" else set())
+    statuses = {200, 401, 429, 500, *told.also, *told.refuses} | (
+        OF_ANY_POST if method == "POST" else set()
+    )
     operation: dict[str, Any] = {
         "summary": told.summary,
         "operationId": re.sub(r"\W", "_", f"{method.lower()}{path}"),

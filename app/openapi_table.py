@@ -13,6 +13,7 @@ import msgspec
 from actors.session.record import Record, summary
 
 from . import bodies
+from .authority.login import LoginBody
 from .quiet import CONSTANT
 
 __all__ = ["COMPONENTS", "OPERATIONS", "REFERENCE", "Operation", "Schema", "Shape"]
@@ -249,6 +250,22 @@ OPERATIONS: dict[str, Operation] = {
         refuses=READS | {403},
     ),
     "GET /openapi.json": Operation("This document"),
+    # Who it is.
+    "GET /api/auth/status": Operation(
+        "Whether one must be logged in, and who is",
+        answer={
+            **dict.fromkeys(("auth_enabled", "logged_in", "password_auth_enabled"), bool),
+            **dict.fromkeys(("passkeys_enabled", "oidc_enabled"), bool),
+            "user": ({"name": str, "admin": bool}, None),
+        },
+    ),
+    "POST /api/auth/login": Operation(
+        "Log in: the answer sets a cookie", body=LoginBody, answer=OK, refuses=frozenset({429})
+    ),
+    "POST /api/auth/logout": Operation("End this login", answer=OK),
+    "GET /login": Operation("The page to log in with", kinds=PAGE, also={302: {}}),
+    "POST /login": Operation("Log in from that page", kinds=PAGE, also={303: {}}),
+    "GET /login/static/{name}": _file("A file of that page", 308),
     # Sessions, read.
     "GET /api/sessions": Operation(
         "A page of the list",

@@ -6,17 +6,21 @@ from quart import Quart, Response, request
 
 from .http_errors import error_response
 
-__all__ = ["register_origin_check"]
+__all__ = ["changes_something", "register_origin_check"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# A GET that changes something, and one that costs a lot.
-UNSAFE_PATHS = frozenset({"/api/chat/cancel", "/api/backup"})
+# Each changes something, or costs a lot, and must stay a GET: results are given once.
+UNSAFE_PATHS = frozenset({"/api/chat/cancel", "/api/background/status", "/api/backup"})
+
+
+def changes_something(method: str, path: str) -> bool:
+    return method not in SAFE or path in UNSAFE_PATHS
 
 
 def register_origin_check(app: Quart) -> None:
     @app.before_request
     async def check_origin() -> Response | None:
-        if request.method in SAFE and request.path not in UNSAFE_PATHS:
+        if not changes_something(request.method, request.path):
             return None
         origin = request.headers.get("Origin") or request.headers.get("Referer")
         if origin is not None:

@@ -1,5 +1,6 @@
 """The page: ours, or that of another client which speaks the same words."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def mounted(text: str) -> str:
     return text.replace('="/', f'="{root}/').replace('data-root=""', f'data-root="{root}"')
 
 
-def routes(directory: Path, max_body: int) -> Blueprint:
+def routes(directory: Path, max_body: int, csrf_token: Callable[[], str]) -> Blueprint:
     """Files of `directory`, which holds an `index.html`. In it, and in `sw.js`, the marks
     `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__` and `__CSRF_TOKEN_JSON__` are filled in.
     """
@@ -49,7 +50,6 @@ def routes(directory: Path, max_body: int) -> Blueprint:
     marks = {
         "__WEBUI_VERSION__": __version__,
         "__MAX_UPLOAD_BYTES__": str(max_body),
-        "__CSRF_TOKEN_JSON__": '""',
     }
 
     async def filled_in(name: str) -> Response:
@@ -57,6 +57,7 @@ def routes(directory: Path, max_body: int) -> Blueprint:
         if not await path.is_file():
             abort(404)
         text = await path.read_text(encoding="utf-8")
+        marks["__CSRF_TOKEN_JSON__"] = f'"{csrf_token()}"'
         for mark, value in marks.items():
             text = text.replace(mark, value)
         if ours:

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
-from actors.greenroom import Greenroom
 from actors.projects.messages import (
     CreateProject,
     DeleteProject,
@@ -19,11 +18,12 @@ from .asking import named_by_key
 from .bodies import BadRequest, require
 from .body import read_body
 from .http_errors import json_response
+from .view import View
 
 __all__ = ["routes"]
 
 
-def routes(greenroom: Greenroom) -> Blueprint:
+def routes(greenroom: View) -> Blueprint:
     """Parse, ask one actor, render."""
     page = Blueprint("projects", __name__)
 

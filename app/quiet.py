@@ -14,7 +14,6 @@ from .http_errors import json_response
 __all__ = ["routes"]
 
 SETTINGS: dict[str, Any] = {
-    "auth_enabled": False,
     "bot_name": "Greenroom",
     "chat_activity_display_mode": "compact",
     "check_for_updates": False,
@@ -37,13 +36,6 @@ SETTINGS: dict[str, Any] = {
 
 CONSTANT: dict[str, dict[str, Any]] = {
     "/api/approval/pending": {"pending": None, "pending_count": 0},
-    "/api/auth/status": {
-        "auth_enabled": False,
-        "logged_in": True,
-        "password_auth_enabled": False,
-        "passkeys_enabled": False,
-        "oidc_enabled": False,
-    },
     "/api/clarify/pending": {"pending": None},
     "/api/git-info": {"git": None},
     "/api/onboarding/status": {"completed": True, "settings": {}, "system": {}, "setup": {}},
@@ -64,7 +56,9 @@ CONSTANT: dict[str, dict[str, Any]] = {
 }
 
 
-def routes(agent_status: Callable[[], Mapping[str, Any]]) -> Blueprint:
+def routes(
+    agent_status: Callable[[], Mapping[str, Any]], auth_enabled: Callable[[], bool]
+) -> Blueprint:
     """`agent_status` says what answers, and with which model."""
     page = Blueprint("quiet", __name__)
 
@@ -76,7 +70,10 @@ def routes(agent_status: Callable[[], Mapping[str, Any]]) -> Blueprint:
 
     @page.get("/api/settings")
     async def settings() -> Response:
-        return json_response(SETTINGS | {"webui_version": __version__, **_workspace()})
+        return json_response(
+            SETTINGS
+            | {"auth_enabled": auth_enabled(), "webui_version": __version__, **_workspace()}
+        )
 
     @page.get("/api/workspaces")
     async def workspaces() -> Response:

@@ -6,25 +6,27 @@ import logging
 import os
 import resource
 import secrets
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 import click
 import trio
 from quart_trio import QuartTrio
 
+from .authority.hosts import is_loopback
+from .authority.users import FILE, UserError, read_users
 from .config import Config, ConfigError
 from .data_dir import check_data_dir
 from .progress import show_progress
 from .run_file import remove_run_file, write_run_file
-from .server import Address, bind, serve
+from .server import Address, address_of, bind, serve
 
 __all__ = ["House", "run"]
 
@@ -63,6 +65,8 @@ async def run(config: Config, open_house: OpenHouse) -> int:
     exit_code = 0
     stopping, serving = trio.Event(), trio.Event()
     async with await _bind(config) as listener:
+        config = replace(config, public=not is_loopback(address_of(listener)[0]))
+        _check_users(config)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
 
@@ -145,15 +149,22 @@ async def _bind(config: Config) -> trio.SocketListener:
         )
 
 
+def _check_users(config: Config) -> None:
+    try:
+        users = read_users(config.data_dir).users
+    except UserError as error:
+        raise ConfigError(f"{error} ({config.data_dir / FILE})") from error
+    if config.public and not users:
+        directory = shlex.quote(str(config.data_dir))
+        raise ConfigError(
+            f"{config.host} can be reached from other machines, and nobody has a password yet;"
+            f" add a user first: greenroom user add NAME --data-dir {directory}"
+        )
+
+
 def _announce(address: Address) -> None:
     """The one line on stdout: whoever waits for it can connect from now on."""
     host, port = address
-    if not ip_address(host.partition("%")[0]).is_loopback:
-        click.echo(
-            f"greenroom: warning: {host} can be reached from other machines, and there is no"
-            " authentication yet: whoever reaches it can read and write every session",
-            err=True,
-        )
     click.echo(f"Greenroom is ready at http://{_authority(host, port)}")
 
 

@@ -8,7 +8,6 @@ import msgspec
 import trio
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.index.messages import ListPage, RowsNamed
 from actors.search.messages import Search
 
@@ -18,6 +17,7 @@ from .bodies import BadRequest
 from .export_html import html_of
 from .http_errors import json_body, json_response
 from .redaction import redacted
+from .view import View
 
 __all__ = ["routes"]
 
@@ -28,7 +28,7 @@ QUERY_LENGTH = 500
 Rows = Sequence[Mapping[str, Any]]
 
 
-def routes(greenroom: Greenroom) -> Blueprint:
+def routes(greenroom: View) -> Blueprint:
     """Parse, ask one actor, render."""
     page = Blueprint("sessions", __name__)
 

@@ -6,7 +6,6 @@ from typing import Any
 import trio
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.session.messages import GetSession, Snapshot
 from actors.session.notices import Notice
 
@@ -14,6 +13,7 @@ from .asking import ask_named
 from .bodies import BadRequest
 from .http_errors import json_response
 from .sse import event_stream, frame, kept_alive
+from .view import View
 
 __all__ = ["routes"]
 
@@ -23,7 +23,7 @@ KEEPALIVE = b": keepalive\n\n"
 NOT_LISTED = frozenset({"compression_ended"})
 
 
-def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
+def routes(greenroom: View, stopping: trio.Event) -> Blueprint:
     """`stopping` ends the streams."""
     page = Blueprint("side_streams", __name__)
 
@@ -57,7 +57,7 @@ def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
 class _Listener:
     """One reader of the notices, from the moment it was made."""
 
-    def __init__(self, greenroom: Greenroom, stopping: trio.Event) -> None:
+    def __init__(self, greenroom: View, stopping: trio.Event) -> None:
         self._notices = greenroom.notices
         self._stopping = stopping
         self._cursor = self._notices.last
@@ -70,8 +70,9 @@ class _Listener:
         cursor = self._cursor
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_when_set, self._stopping, nursery.cancel_scope.cancel)
-            new = await self._notices.after(cursor)
-            cursor = self._notices.last
+            while new is not None and not new:
+                new = await self._notices.after(cursor)
+                cursor = self._notices.last
             nursery.cancel_scope.cancel()
         self._cursor = cursor
         return [None] if new is None else new
@@ -96,7 +97,7 @@ def _sessions_changed(notices: Sequence[Notice | None], version: int) -> bytes:
 class _Tab:
     """What one tab shows of one session, under whatever id it opened it."""
 
-    def __init__(self, greenroom: Greenroom, session_id: str, known: int | None) -> None:
+    def __init__(self, greenroom: View, session_id: str, known: int | None) -> None:
         self._greenroom = greenroom
         self._session_id = session_id
         self._known = known

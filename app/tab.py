@@ -12,7 +12,6 @@ from typing import Any
 import trio
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.index.messages import ListRows
 from actors.session.entries import Entry
 from actors.session.feeds import Reader
@@ -26,6 +25,7 @@ from .chat import words
 from .direct import Direct
 from .http_errors import json_response
 from .sse import cursor_of, event_stream, frame, kept_alive
+from .view import View
 
 __all__ = ["routes"]
 
@@ -39,7 +39,7 @@ LISTED = (
 Batch = tuple[str, Sequence[Entry]] | Sequence[Notice | None]
 
 
-def routes(greenroom: Greenroom, stopping: trio.Event) -> Blueprint:
+def routes(greenroom: View, stopping: trio.Event) -> Blueprint:
     """`stopping` ends the streams, those of running turns when the turn has ended."""
     page = Blueprint("tab", __name__)
 
@@ -77,7 +77,7 @@ class _Tab:
 
     def __init__(
         self,
-        greenroom: Greenroom,
+        greenroom: View,
         stopping: trio.Event,
         session_id: str | None,
         direct: Direct,
@@ -101,13 +101,13 @@ class _Tab:
             return hello
         running = snapshot.record.active_stream_id if snapshot.running else None
         if stream_id is not None:
-            reader = self._greenroom.feeds.read(stream_id, cursor)
+            reader = await self._greenroom.feeds.read(stream_id, cursor)
             if reader is None:
                 hello += frame("turn_gone", {"stream_id": stream_id})
             else:
                 self._readers.append(reader)
         if running is not None and running != stream_id:
-            hello += self._begun(snapshot, running)
+            hello += await self._begun(snapshot, running)
         return hello
 
     async def next(self) -> Sequence[Batch]:
@@ -124,7 +124,9 @@ class _Tab:
                 if self._greenroom.notices.last > self._seen:
                     notices = await self._greenroom.notices.after(self._seen)
                     self._seen = self._greenroom.notices.last
-                    return [[None] if notices is None else notices]
+                    if notices is None or notices:
+                        return [[None] if notices is None else notices]
+                    continue  # they were for others
                 if self._stopping.is_set() and not self._readers:
                     return []
                 await self._wait()
@@ -166,7 +168,7 @@ class _Tab:
         if note.reason != "turn_started" or note.turn_id is None or not self._is_mine(note):
             return b""
         snapshot = await self._snapshot()
-        return b"" if snapshot is None else self._begun(snapshot, note.turn_id)
+        return b"" if snapshot is None else await self._begun(snapshot, note.turn_id)
 
     def _is_mine(self, note: Notice) -> bool:
         current = self._greenroom.current_id
@@ -174,11 +176,11 @@ class _Tab:
             self._session_id
         )
 
-    def _begun(self, snapshot: Snapshot, turn_id: str) -> bytes:
+    async def _begun(self, snapshot: Snapshot, turn_id: str) -> bytes:
         record = snapshot.record
         if any(reader.turn_id == turn_id for reader in self._readers):
             return b""
-        reader = self._greenroom.feeds.read(turn_id)
+        reader = await self._greenroom.feeds.read(turn_id)
         if reader is not None:
             self._readers.append(reader)
         began: dict[str, Any] = {"stream_id": turn_id, "session_id": record.session_id}

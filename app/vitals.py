@@ -6,19 +6,21 @@ Kinds, ids, counts, times and titles.
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import trio
 
 from actors import ActorError, CellStatistics
-from actors.greenroom import Greenroom
 from actors.index.messages import RowsNamed
 from actors.session.feeds import TurnFeed
 from actors.session.messages import GetSession
+from actors.session.refusals import SessionNotFound
 from actors.stores import DurationsSummary, WriterStatistics
 
 from .busy import Standing, TurnStanding, why
 from .past import past_turns
+from .view import View
 
 __all__ = ["past_of", "snapshot", "standing_of"]
 
@@ -29,10 +31,10 @@ PAST_TURNS = 20
 # -- all of it ----------------------------------------------------------------------------------
 
 
-async def snapshot(greenroom: Greenroom, limit: int) -> dict[str, Any]:
-    statistics = greenroom.statistics()
+async def snapshot(greenroom: View, limit: int) -> dict[str, Any]:
+    statistics = await greenroom.statistics()
     journal = greenroom.journal_statistics()
-    feeds = [feed for feed in greenroom.feeds if not feed.closed]
+    feeds = greenroom.open_feeds()
     turns = {greenroom.current_id(feed.session_id): feed for feed in feeds if feed.running}
     kinds: dict[str, list[CellStatistics]] = {}
     for cell in statistics.cells:
@@ -54,7 +56,7 @@ async def snapshot(greenroom: Greenroom, limit: int) -> dict[str, Any]:
         "records": _writer(greenroom.record_statistics()),
         "journal": _writer(journal.writer)
         | {"entries": journal.entries, "bytes": journal.bytes, "streams": journal.streams},
-        "lag": _durations(greenroom.feeds.lags.summary())
+        "lag": _durations(greenroom.lag())
         | {"now": round(max((feed.unshown_seconds for feed in feeds), default=0.0), 4)},
         "kinds": [_kind(name, cells, shown[name], turns, titles) for name, cells in kinds.items()],
     }
@@ -159,11 +161,11 @@ def _rank(cell: CellStatistics) -> tuple[Any, ...]:
     )
 
 
-async def _titles(greenroom: Greenroom, session_ids: Sequence[str]) -> dict[str, str]:
+async def _titles(greenroom: View, session_ids: Sequence[str]) -> dict[str, str]:
     return {row["session_id"]: row["title"] for row in await _rows(greenroom, session_ids)}
 
 
-async def _rows(greenroom: Greenroom, session_ids: Sequence[str]) -> Sequence[Any]:
+async def _rows(greenroom: View, session_ids: Sequence[str]) -> Sequence[Any]:
     """Of the list, if it has the time."""
     if session_ids:
         with trio.move_on_after(PATIENCE):
@@ -177,13 +179,15 @@ async def _rows(greenroom: Greenroom, session_ids: Sequence[str]) -> Sequence[An
 # -- one session --------------------------------------------------------------------------------
 
 
-async def standing_of(greenroom: Greenroom, session_id: str) -> dict[str, Any] | None:
+async def standing_of(greenroom: View, session_id: str) -> dict[str, Any] | None:
     """Why it is busy; None if there is no such session."""
-    cell = greenroom.session_statistics(session_id)
+    cell = await greenroom.session_statistics(session_id)
     rows = await _rows(greenroom, [session_id])
     if cell is None and not rows:
         return None
-    standing = _seen(greenroom, session_id, cell, rows[0].get("waiting_count", 0) if rows else 0)
+    saving = await greenroom.saving_seconds(session_id)
+    waiting = rows[0].get("waiting_count", 0) if rows else 0
+    standing = _seen(greenroom, session_id, cell, waiting, saving)
     busy, said = why(standing)
     feeds = _feeds_of(greenroom, session_id)
     return {
@@ -200,7 +204,7 @@ async def standing_of(greenroom: Greenroom, session_id: str) -> dict[str, Any] |
 
 
 def _seen(
-    greenroom: Greenroom, session_id: str, cell: CellStatistics | None, waiting: int
+    greenroom: View, session_id: str, cell: CellStatistics | None, waiting: int, saving: float
 ) -> Standing:
     return Standing(
         lifecycle=None if cell is None else cell.lifecycle,
@@ -210,15 +214,15 @@ def _seen(
         restarts=0 if cell is None else cell.restarts,
         waiting_on=() if cell is None else cell.waiting_on,
         tasks=() if cell is None else [_short(task) for task in cell.tasks],
-        saving_seconds=greenroom.saving_seconds(session_id),
+        saving_seconds=saving,
         turns=[_turn_standing(feed) for feed in _feeds_of(greenroom, session_id)],
         waiting=waiting,
     )
 
 
-def _feeds_of(greenroom: Greenroom, session_id: str) -> Collection[TurnFeed]:
+def _feeds_of(greenroom: View, session_id: str) -> Collection[TurnFeed]:
     current = greenroom.current_id
-    return [f for f in greenroom.feeds if not f.closed and current(f.session_id) == session_id]
+    return [f for f in greenroom.open_feeds() if current(f.session_id) == session_id]
 
 
 def _turn_standing(feed: TurnFeed) -> TurnStanding:
@@ -233,13 +237,13 @@ def _turn_standing(feed: TurnFeed) -> TurnStanding:
     )
 
 
-async def past_of(greenroom: Greenroom, session_id: str) -> list[dict[str, Any]] | None:
+async def past_of(greenroom: View, session_id: str) -> list[dict[str, Any]] | None:
     """What is durable of its turns, the latest first; None if it has no time to say."""
-    with trio.move_on_after(PATIENCE):
+    with trio.move_on_after(PATIENCE), suppress(SessionNotFound):
         record = (await greenroom.session(session_id).ask(GetSession())).record
         turns = past_turns(record)[-PAST_TURNS:][::-1]
         for turn in turns:
-            if turn["stream_id"] and greenroom.feeds.last_seq(turn["stream_id"]) is not None:
+            if turn["stream_id"] and await greenroom.feeds.last_seq(turn["stream_id"]) is not None:
                 entries = await greenroom.feeds.stored(turn["stream_id"], 0)
                 turn["entries"] = dict(Counter(type(e.event).__name__ for e in entries))
         return turns

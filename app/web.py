@@ -2,7 +2,7 @@
 
 import gzip
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,20 @@ from . import (
     side_streams,
     tab,
 )
+from .authority import login
+from .authority.door import register_door
+from .authority.gate import Gate
+from .authority.principal import visiting
 from .http_errors import json_response, register_errors
 from .idempotency import Answers, register_idempotency
+from .limits import Limits
 from .openai_api import routes as openai_api
 from .openai_api.offer import Offer
 from .origin import register_origin_check
 from .requests import Requests
+from .view import View
 
 __all__ = ["create_app"]
-
-MAX_BODY = 20 * 1024 * 1024
 
 COMPRESSED_FROM = 1024
 GZIP_LEVEL = 1  # most of the gain at a fraction of the cost
@@ -55,48 +59,69 @@ def create_app(
     greenroom: Greenroom,
     answers: Answers,
     *,
+    gate: Gate,
     stopping: trio.Event,
     agent_status: Callable[[], Mapping[str, Any]],
     page_dir: Path = page.OUR_PAGE,
     counted: metrics.Metrics | None = None,
     requests: Requests | None = None,
     offer: Offer = NO_OFFER,
+    host: str = "127.0.0.1",
+    allowed_hosts: Collection[str] = (),
+    behind_proxy: bool = False,
+    limits: Limits | None = None,
 ) -> QuartTrio:
-    """The app of one greenroom. Open streams end when `stopping` is set. `page_dir` holds the page.
+    """The app of one greenroom, and who is let in by `gate`. Open streams end when `stopping` is
+    set. `page_dir` holds the page.
 
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`; `offer`
     says what clients of OpenAI's API may ask of it.
     """
     app = QuartTrio(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    limits = limits or Limits({}, lambda: gate.closed)
+    app.config["MAX_CONTENT_LENGTH"] = limits["body"] or None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     requests = requests or Requests()
     requests.register(app)
     register_errors(app)
     register_origin_check(app)
+    register_door(
+        app, gate, limits, host=host, allowed_hosts=allowed_hosts, behind_proxy=behind_proxy
+    )
+    view = View(greenroom, limits)
+
+    def csrf_token() -> str:
+        asked = visiting.get().principal
+        return "" if asked is None else asked.csrf or ""
+
     for blueprint in (
-        sessions.routes(greenroom),
-        changes.routes(greenroom),
-        projects.routes(greenroom),
-        chat.routes(greenroom),
-        side_streams.routes(greenroom, stopping),
-        tab.routes(greenroom, stopping),
-        inspector.routes(greenroom, stopping),
-        quiet.routes(agent_status),
+        sessions.routes(view),
+        changes.routes(view),
+        projects.routes(view),
+        chat.routes(view),
+        side_streams.routes(view, stopping),
+        tab.routes(view, stopping),
+        inspector.routes(view, stopping),
+        quiet.routes(agent_status, lambda: gate.closed),
         metrics.routes(greenroom, answers, requests, counted or metrics.Metrics()),
         operations.routes(greenroom, answers),
         readiness.routes(greenroom, answers, agent_status, stopping),
-        page.routes(page_dir, MAX_BODY),
+        page.routes(page_dir, limits["body"], csrf_token),
         openapi.routes(app),
-        *openai_api.routes(greenroom, offer),
+        *openai_api.routes(view, offer),
     ):
         app.register_blueprint(blueprint)
     register_idempotency(app, answers)
+    # Behind it: what lets somebody in is not kept to be given again.
+    app.register_blueprint(login.routes(gate, behind_proxy=behind_proxy))
     started_at = time.time()
 
     @app.get("/health")
     async def health() -> Response:
-        live = greenroom.running()
+        if visiting.get().principal is None:
+            status = "ok" if greenroom.accepting else "degraded"
+            return json_response({"status": status}, 200 if greenroom.accepting else 503)
+        live = view.running()
         statistics = greenroom.statistics()
         journals = (greenroom.journal_statistics(), answers.statistics())
         writers = (greenroom.record_statistics(), *(journal.writer for journal in journals))

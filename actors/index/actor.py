@@ -8,11 +8,13 @@ import trio
 
 from actors import Actor, ActorError, Message, Rejected
 from actors.stores import RecordInfo, RecordNotFound, RecordStore, StoreError
+from actors.viewer import Viewer
 
 from .file import checked, decode_rows, encode_parts
 from .listing import Listing
 from .messages import (
     STAMP,
+    CountRows,
     IndexUnavailable,
     IndexWritten,
     ListPage,
@@ -65,7 +67,7 @@ class Index(Actor):
         self._rebuilt = rebuilt
         self._rows = Listing()
         self._told: set[str] = set()  # while files are being read: those who spoke for themselves
-        self._reserved: set[str] = set()  # about to be pinned
+        self._reserved: dict[str, str | None] = {}  # about to be pinned, and whose
         self._reading = False
         self._writing = False
         self._dirty = False
@@ -105,27 +107,30 @@ class Index(Actor):
     async def receive(self, message: Message[object]) -> object:
         match message:
             case RowChanged(row):
-                self._reserved.discard(row["session_id"])
+                self._reserved.pop(row["session_id"], None)
                 self._told.add(row["session_id"])
                 self._put([row])
             case RowRemoved(session_id):
-                self._reserved.discard(session_id)
+                self._reserved.pop(session_id, None)
                 self._told.add(session_id)
                 self._rows.remove(session_id)
                 self._dirty = True
-            case ListRows(hidden):
-                return self._rows.all() if hidden else self._rows.shown()
-            case ListPage(part, archived):
-                return self._page(part, archived)
+            case ListRows(hidden, viewer):
+                return self._rows.all(viewer) if hidden else self._rows.shown(viewer)
+            case ListPage(part, archived, viewer):
+                return self._page(part, archived, viewer)
             case RowsOf(project_id):
                 rows = self._rows
                 return [r["session_id"] for r in rows if r.get("project_id") == project_id]
-            case RowsNamed(session_ids, shown):
-                return self._named(session_ids, shown)
-            case ReservePin(session_id):
-                self._reserve_pin(session_id)
+            case RowsNamed(session_ids, shown, viewer):
+                return self._named(session_ids, shown, viewer)
+            case CountRows(besides, viewer):
+                new = sum(self._rows.get(name) is None for name in besides)
+                return self._rows.count_of(viewer.owner) + new
+            case ReservePin(session_id, owner):
+                self._reserve_pin(session_id, owner)
             case ReleasePin(session_id):
-                self._reserved.discard(session_id)
+                self._reserved.pop(session_id, None)
             case RowsFound(rows, complete, missed):
                 self._put([row for row in rows if row["session_id"] not in self._told])
                 self._reading = missed or not complete
@@ -156,19 +161,21 @@ class Index(Actor):
             self._rows.put(row)
             self._dirty = True
 
-    def _page(self, part: tuple[int, int], archived: tuple[int, int]) -> Page:
-        both = *self._rows.page(*part), *self._rows.page(*archived, archived=True)
+    def _page(self, part: tuple[int, int], archived: tuple[int, int], viewer: Viewer) -> Page:
+        listed = self._rows
+        both = *listed.page(*part, viewer), *listed.page(*archived, viewer, archived=True)
         rows = sorted(both, key=place, reverse=True)
-        return Page(rows, self._rows.count(), self._rows.count(archived=True))
+        return Page(rows, listed.count(viewer), listed.count(viewer, archived=True))
 
-    def _named(self, session_ids: Sequence[str], shown: bool) -> Sequence[Row]:
+    def _named(self, session_ids: Sequence[str], shown: bool, viewer: Viewer) -> Sequence[Row]:
         rows = (self._rows.get(name) for name in session_ids if not shown or self._rows.shows(name))
-        return [row for row in rows if row is not None]
+        return [row for row in rows if row is not None and viewer.may_see(row.get("owner"))]
 
-    def _reserve_pin(self, session_id: str) -> None:
-        if len((self._rows.pinned | self._reserved) - {session_id}) >= PIN_LIMIT:
+    def _reserve_pin(self, session_id: str, owner: str | None) -> None:
+        reserved = {name for name, whose in self._reserved.items() if whose == owner}
+        if len((self._rows.pinned_of(owner) | reserved) - {session_id}) >= PIN_LIMIT:
             raise PinLimit(PIN_LIMIT)
-        self._reserved.add(session_id)
+        self._reserved[session_id] = owner
 
     # -- the files --------------------------------------------------------------------------
 

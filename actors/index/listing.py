@@ -1,27 +1,36 @@
 """The rows of the list, in its order. Pure."""
 
 from bisect import bisect_left, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import islice
+
+from actors.viewer import EVERYBODY, Viewer
 
 from .messages import TEMPORARY, Row
 from .rows import Place, is_left, is_unborn, is_worth_showing, place
 
 __all__ = ["Listing"]
 
+Order = list[Place]
+"""The first of the list last."""
+
 
 class Listing:
-    """What changes costs the same however many rows there are, and so does a page."""
+    """What changes costs the same however many rows there are, and so does a page: each owner has
+    an order of their own.
+    """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows: dict[str, Row] = {}
         self._heirs: dict[str, set[str]] = defaultdict(set)  # of an id, those with it as a parent
         self._successors: dict[str, set[str]] = defaultdict(set)  # those that say they continue it
-        self.pinned: set[str] = set()  # ids, shown or not
+        self._pinned: dict[str | None, set[str]] = defaultdict(set)  # ids, shown or not
+        self._owned: Counter[str | None] = Counter()
         self._places: dict[str, Place] = {}  # of the rows that show
-        self._present: list[Place] = []  # the first of the list last
-        self._archived: list[Place] = []
+        self._present: dict[str | None, Order] = {}
+        self._archived: dict[str | None, Order] = {}
         for row in rows:
             self._rows[row["session_id"]] = row
         for row in self._rows.values():
@@ -30,8 +39,8 @@ class Listing:
             if self._shows(row):
                 self._places[name] = where = place(row)
                 self._order(where).append(where)
-        self._present.sort()
-        self._archived.sort()
+        for order in (*self._present.values(), *self._archived.values()):
+            order.sort()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -53,25 +62,51 @@ class Listing:
         touched = {session_id, *self._unrelate(self._rows.pop(session_id, None))}
         self._again(touched.union(self._successors.get(session_id, ())))
 
-    def page(self, start: int, stop: int, *, archived: bool = False) -> Sequence[Row]:
-        """A part of the rows that show: pinned first, then by what happened last."""
-        places = self._archived if archived else self._present
-        end = len(places)
-        part = places[max(end - stop, 0) : max(end - start, 0)]
-        return tuple(self._rows[where.session_id] for where in reversed(part))
-
-    def count(self, *, archived: bool = False) -> int:
-        return len(self._archived if archived else self._present)
-
-    def shown(self) -> Sequence[Row]:
-        """All rows that show, the archived ones in their places among the others."""
-        places = merge(reversed(self._present), reversed(self._archived), reverse=True)
+    def page(
+        self, start: int, stop: int, viewer: Viewer = EVERYBODY, *, archived: bool = False
+    ) -> Sequence[Row]:
+        """A part of the rows that show: pinned first, then by what happened last. What several
+        owners have is merged from the top.
+        """
+        orders = self._seen(viewer, archived)
+        parts = [order[max(len(order) - stop, 0) :] for order in orders]
+        if len(parts) == 1:
+            end = len(orders[0])
+            parts = [orders[0][max(end - stop, 0) : max(end - start, 0)]]
+            stop, start = stop - start, 0
+        places = islice(merge(*map(reversed, parts), reverse=True), start, stop)
         return tuple(self._rows[where.session_id] for where in places)
 
-    def all(self) -> Sequence[Row]:
+    def count(self, viewer: Viewer = EVERYBODY, *, archived: bool = False) -> int:
+        return sum(map(len, self._seen(viewer, archived)))
+
+    def count_of(self, owner: str | None) -> int:
+        """All sessions of that owner, shown or not; ids that were left are none."""
+        return self._owned[owner]
+
+    def pinned_of(self, owner: str | None) -> set[str]:
+        return self._pinned.get(owner, set())
+
+    def shown(self, viewer: Viewer = EVERYBODY) -> Sequence[Row]:
+        """All rows that show, the archived ones in their places among the others."""
+        orders = self._seen(viewer, archived=False) + self._seen(viewer, archived=True)
+        places = merge(*map(reversed, orders), reverse=True)
+        return tuple(self._rows[where.session_id] for where in places)
+
+    def all(self, viewer: Viewer = EVERYBODY) -> Sequence[Row]:
         """All rows, those that show first."""
-        hidden = (row for name, row in self._rows.items() if name not in self._places)
-        return (*self.shown(), *hidden)
+        hidden = (
+            row
+            for name, row in self._rows.items()
+            if name not in self._places and viewer.may_see(row.get("owner"))
+        )
+        return (*self.shown(viewer), *hidden)
+
+    def _seen(self, viewer: Viewer, archived: bool) -> list[Order]:
+        orders = self._archived if archived else self._present
+        if viewer.sees is None:
+            return list(orders.values())
+        return [orders[owner] for owner in viewer.sees if owner in orders]
 
     def shows(self, session_id: str) -> bool:
         return session_id in self._places
@@ -94,15 +129,19 @@ class Listing:
 
     def _relate(self, row: Row) -> set[str]:
         """Gives the rows whose places may change."""
+        self._owned[row.get("owner")] += not row.get("continuation_session_id")
         return self._related(row, set.add)
 
     def _unrelate(self, row: Row | None) -> set[str]:
-        return set() if row is None else self._related(row, set.discard)
+        if row is None:
+            return set()
+        self._owned[row.get("owner")] -= not row.get("continuation_session_id")
+        return self._related(row, set.discard)
 
     def _related(self, row: Row, change: Callable[[set[str], str], None]) -> set[str]:
         touched = set()
         if row.get("pinned"):
-            change(self.pinned, row["session_id"])
+            change(self._pinned[row.get("owner")], row["session_id"])
         parent, left = row.get("parent_session_id"), row.get("continues_session_id")
         if parent and row.get("session_source") != "fork":
             change(self._heirs[str(parent)], row["session_id"])
@@ -121,8 +160,8 @@ class Listing:
                 self._places[name] = where = place(row)
                 insort(self._order(where), where)
 
-    def _order(self, where: Place) -> list[Place]:
-        return self._archived if where.archived else self._present
+    def _order(self, where: Place) -> Order:
+        return (self._archived if where.archived else self._present).setdefault(where.owner, [])
 
     def _shows(self, row: Row) -> bool:
         return is_worth_showing(row) and not self._is_left(row) and not self._is_unborn(row)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from actors import Message, Rejected
+from actors.viewer import EVERYBODY, Viewer
 
 __all__ = [
     "STAMP",
     "TEMPORARY",
+    "CountRows",
     "IndexUnavailable",
     "IndexWritten",
     "ListPage",
@@ -67,6 +69,7 @@ class ListRows(Message[Sequence[Row]]):
     """
 
     hidden: bool = False
+    viewer: Viewer = EVERYBODY
 
 
 class Page(NamedTuple):
@@ -85,6 +88,7 @@ class ListPage(Message[Page]):
 
     part: tuple[int, int]
     archived: tuple[int, int] = (0, 0)
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +104,28 @@ class RowsNamed(Message[Sequence[Row]]):
 
     session_ids: Sequence[str]
     shown: bool = False
+    viewer: Viewer = EVERYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class CountRows(Message[int]):
+    """How many sessions are the viewer's own, shown or not; and of `besides`, how many are in no
+    row.
+    """
+
+    besides: Sequence[str] = ()
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
 class ReservePin(Message[None]):
-    """May this session be pinned? Counted here in one step, so that two tabs cannot both take
-    the last place. The place is taken until the session says what it has become, or releases it.
-    Raises `PinLimit`.
+    """May this session of `owner` be pinned? Each owner has so many places. Counted here in one
+    step, so that two tabs cannot both take the last one. The place is taken until the session says
+    what it has become, or releases it. Raises `PinLimit`.
     """
 
     session_id: str
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

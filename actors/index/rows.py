@@ -18,12 +18,17 @@ class Place(NamedTuple):
     at: float  # epoch seconds of what happened last
     session_id: str
     archived: bool = False
+    owner: str | None = None
 
 
 def place(row: Row) -> Place:
     at = row.get("last_message_at") or row.get("updated_at") or 0.0
     return Place(
-        bool(row.get("pinned")), float(at), str(row["session_id"]), bool(row.get("archived"))
+        bool(row.get("pinned")),
+        float(at),
+        str(row["session_id"]),
+        bool(row.get("archived")),
+        row.get("owner"),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from actors import Actor, ActorError, Message
 from actors.stores import RecordNotFound, RecordStore, StoreError, StoreFull
+from actors.viewer import Viewer
 
 from .messages import (
     BadProject,
@@ -37,9 +38,10 @@ class Projects(Actor):
     """Decide, make durable, reply; what could not be saved was never so. Nothing is in memory but
     what the file says, so after a crash, or when the file was mended, it is simply read again.
 
-    `members(project_id)` knows which sessions are in a project, `move(session_id, project_id)`
-    tells one where it is now; when it returns, `members` must know. Both are awaited in
-    mid-message: no move can fall between the removal of a project and the moving out.
+    `members(project_id)` knows which sessions are in a project, `move(session_id, project_id,
+    viewer)` tells one where it is now, on behalf of whom; when it returns, `members` must know.
+    Both are awaited in mid-message: no move can fall between the removal of a project and the
+    moving out.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Projects(Actor):
         store: RecordStore,
         name: str,
         members: Callable[[str], Awaitable[Sequence[str]]],
-        move: Callable[[str, str | None], Awaitable[object]],
+        move: Callable[[str, str | None, Viewer], Awaitable[object]],
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
@@ -70,30 +72,31 @@ class Projects(Actor):
 
     async def receive(self, message: Message[Any]) -> object:
         match message:
-            case ListProjects():
-                return self._projects
+            case ListProjects(viewer):
+                seen = (each for each in self._projects if viewer.may_see(each.get("owner")))
+                return tuple(seen)
             case CreateProject():
                 return await self._create(message)
             case RenameProject():
                 return await self._rename(message)
             case DeleteProject():
                 return await self._delete(message)
-            case MoveSession(session_id, project_id):
+            case MoveSession(session_id, project_id, viewer):
                 if project_id is not None:
-                    self._find(project_id)
-                return await self._move(session_id, project_id)
+                    self._find(project_id, viewer)
+                return await self._move(session_id, project_id, viewer)
         return await super().receive(message)
 
-    def _find(self, project_id: str) -> Project:
+    def _find(self, project_id: str, viewer: Viewer) -> Project:
         for project in self._projects:
-            if project["project_id"] == project_id:
+            if project["project_id"] == project_id and viewer.may_see(project.get("owner")):
                 return project
         raise ProjectNotFound
 
     async def _create(self, command: CreateProject) -> Project:
         if command.project_id is not None:
             with suppress(ProjectNotFound):
-                return self._find(command.project_id)
+                return self._find(command.project_id, command.viewer)
         project = {
             "project_id": command.project_id or self._new_id()[:ID_LENGTH],
             "name": _name(command.name),
@@ -102,6 +105,8 @@ class Projects(Actor):
         }
         if command.profile is not None:
             project["profile"] = command.profile
+        if command.viewer.owner is not None:
+            project["owner"] = command.viewer.owner
         await self._commit((*self._projects, project))
         return project
 
@@ -109,22 +114,22 @@ class Projects(Actor):
         changes: dict[str, Any] = {"name": _name(command.name)}
         if command.color is not msgspec.UNSET:
             changes["color"] = _color(command.color)
-        old = self._find(command.project_id)
+        old = self._find(command.project_id, command.viewer)
         new = {**old, **changes}
         await self._commit(tuple(new if each is old else each for each in self._projects))
         return new
 
     async def _delete(self, command: DeleteProject) -> int:
         try:
-            gone = self._find(command.project_id)
+            gone = self._find(command.project_id, command.viewer)
         except ProjectNotFound:
             if not command.again:
                 raise
         else:
             await self._commit(tuple(each for each in self._projects if each is not gone))
-        return await self._move_out(command.project_id)
+        return await self._move_out(command.project_id, command.viewer)
 
-    async def _move_out(self, project_id: str) -> int:
+    async def _move_out(self, project_id: str, viewer: Viewer) -> int:
         """The project is gone, whatever its sessions say: what one of them answers, or that it
         crashed over it, keeps no other from leaving.
         """
@@ -136,7 +141,7 @@ class Projects(Actor):
             return moved
         for session_id in members:
             try:
-                await self._move(session_id, None)
+                await self._move(session_id, None, viewer)
                 moved += 1
             except ActorError as error:
                 log.warning("session %s still names project %s: %r", session_id, project_id, error)

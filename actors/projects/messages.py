@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from actors import Message, Rejected
+from actors.viewer import EVERYBODY, Viewer
 
 __all__ = [
     "BadProject",
@@ -23,7 +24,8 @@ __all__ = [
 
 Project = Mapping[str, Any]
 """`project_id`, `name`, `color` (null for none), `created_at` in epoch seconds, perhaps `profile`,
-and what we know nothing of. One read from an older file may lack all but the id."""
+`owner` if it is a user's, and what we know nothing of. One read from an older file may lack all but
+the id."""
 
 
 # -- commands -----------------------------------------------------------------------------------
@@ -32,6 +34,8 @@ and what we know nothing of. One read from an older file may lack all but the id
 @dataclass(frozen=True, slots=True)
 class ListProjects(Message[Sequence[Project]]):
     """All of them, in the order in which they were made."""
+
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class CreateProject(Message[Project]):
     color: str | None = None
     profile: str | None = None
     project_id: str | None = None
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class RenameProject(Message[Project]):
     project_id: str
     name: str
     color: str | UnsetType | None = UNSET
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class DeleteProject(Message[int]):
 
     project_id: str
     again: bool = False
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class MoveSession(Message[object]):
 
     session_id: str
     project_id: str | None
+    viewer: Viewer = EVERYBODY
 
 
 # -- refusals -----------------------------------------------------------------------------------

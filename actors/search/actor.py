@@ -104,7 +104,7 @@ class Searcher(Actor):
         if not self._reading:
             await self._catch_up()
         limit = max(0, min(search.limit, LIMIT))
-        hits = await _in_thread(self._database.find, terms, search.content, limit)
+        hits = await _in_thread(self._database.find, terms, search.content, limit, search.viewer)
         return Found(hits, complete=not self._reading)
 
     async def _renew(self, error: sqlite3.Error) -> None:

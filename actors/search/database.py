@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from actors.stores import RecordInfo
+from actors.viewer import EVERYBODY, Viewer
 
 from .messages import Hit
 from .text import Document, body_of, expression_of, folded, is_short, patterns_of, preview
@@ -16,7 +17,7 @@ __all__ = ["Database", "is_full", "open_database", "renew_database"]
 
 log = logging.getLogger("actors.search")
 
-VERSION = 2  # of all that decides what is in the file; another one's file is made anew
+VERSION = 3  # of all that decides what is in the file; another one's file is made anew
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 TITLE_WEIGHT = 10.0
@@ -27,7 +28,7 @@ _SCHEMA = f"""
 BEGIN;
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-    mtime_ns INTEGER NOT NULL, stamp TEXT NOT NULL
+    mtime_ns INTEGER NOT NULL, stamp TEXT NOT NULL, owner TEXT
 );
 CREATE VIRTUAL TABLE texts USING fts5(title, body, tokenize='trigram');
 PRAGMA user_version = {VERSION};
@@ -36,8 +37,9 @@ COMMIT;
 
 # The row is the same afterwards: its id is that of the text.
 _SEEN = """
-INSERT INTO sessions (name, mtime_ns, stamp) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET mtime_ns = excluded.mtime_ns, stamp = excluded.stamp
+INSERT INTO sessions (name, mtime_ns, stamp, owner) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET
+    mtime_ns = excluded.mtime_ns, stamp = excluded.stamp, owner = excluded.owner
 RETURNING id
 """
 
@@ -111,7 +113,8 @@ class Database:
         execute = self._connection.execute
         with self._connection:
             for info, document in files:
-                seen = (info.name, info.mtime_ns, info.stamp)
+                owner = None if document is None else document.owner
+                seen = (info.name, info.mtime_ns, info.stamp, owner)
                 (row_id,) = execute(_SEEN, seen).fetchone()
                 execute("DELETE FROM texts WHERE rowid = ?", (row_id,))
                 if document is not None and not document.hidden:
@@ -122,17 +125,21 @@ class Database:
 
     # -- the search -------------------------------------------------------------------------
 
-    def find(self, terms: Sequence[str], content: bool, limit: int) -> list[Hit]:
+    def find(
+        self, terms: Sequence[str], content: bool, limit: int, viewer: Viewer = EVERYBODY
+    ) -> list[Hit]:
         """Those whose title has all terms, then those that have them anywhere; best first."""
-        titles = self._matching(terms, ("title",), limit)
+        titles = self._matching(terms, ("title",), limit, viewer)
         hits = [self._title_hit(row_id) for row_id in titles]
         if content and len(hits) < limit:
-            anywhere = self._matching(terms, ("title", "body"), limit)
+            anywhere = self._matching(terms, ("title", "body"), limit, viewer)
             others = [row_id for row_id in anywhere if row_id not in set(titles)]
             hits += [self._content_hit(row_id, terms) for row_id in others[: limit - len(hits)]]
         return hits
 
-    def _matching(self, terms: Sequence[str], columns: Sequence[str], limit: int) -> list[int]:
+    def _matching(
+        self, terms: Sequence[str], columns: Sequence[str], limit: int, viewer: Viewer
+    ) -> list[int]:
         """Nothing of the user's becomes SQL: terms are bound, and quoted for what reads them."""
         indexed = [term for term in terms if not is_short(term)]
         conditions: list[str] = []
@@ -145,6 +152,11 @@ class Database:
             likes = (f"{column} LIKE ? ESCAPE '\\'" for column, _ in ways)
             conditions.append(f"({' OR '.join(likes)})")
             values += [pattern for _, pattern in ways]
+        if viewer.sees is not None:
+            owners = sorted(owner for owner in viewer.sees if owner is not None)
+            nobody = " OR sessions.owner IS NULL" if None in viewer.sees else ""
+            conditions.append(f"(sessions.owner IN ({', '.join('?' * len(owners))}){nobody})")
+            values += owners
         rank = f"bm25(texts, {TITLE_WEIGHT}, 1.0), " if indexed else ""
         # CROSS: look through the texts first, whatever sqlite thinks of the tables' sizes.
         query = f"""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors import Message, Rejected
+from actors.viewer import EVERYBODY, Viewer
 
 __all__ = ["Forget", "Found", "Hit", "Search", "SearchUnavailable"]
 
@@ -40,6 +41,7 @@ class Search(Message[Found]):
     query: str
     content: bool = True
     limit: int = 50
+    viewer: Viewer = EVERYBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Document:
     title: str
     rows: Sequence[str]
     hidden: bool
+    owner: str | None = None
 
 
 def folded(text: str) -> str:

@@ -2,12 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from actors import Actor, Message, Moved
 from actors.index.messages import TEMPORARY, ReleasePin, ReservePin
 from actors.stores import StoreError
+from actors.viewer import Viewer
 
 from . import endings
 from .compressing import Compressing
@@ -28,6 +32,7 @@ from .messages import (
     FetchBackground,
     GetSession,
     LookAgain,
+    OnBehalf,
     Once,
     Pin,
     Regenerate,
@@ -51,7 +56,7 @@ from .messages import (
 )
 from .operations import answer_again
 from .record import Record, Row
-from .refusals import StorageFailed
+from .refusals import SessionExists, SessionNotFound, StorageFailed
 from .shared import Shared
 from .side_turns import SideTurns
 from .state import STOPS_TURN
@@ -142,6 +147,10 @@ class Session(Actor):
 
     async def receive(self, message: Message[Any]) -> object:
         ledger = self._ledger
+        if isinstance(message, OnBehalf):
+            if ledger.record is not None and not message.viewer.may_see(ledger.record.owner):
+                return _as_if_absent(message.command)
+            message = _begun_by(message.viewer, message.command)
         ledger.message, ledger.once = message, None
         if isinstance(message, Once):
             ledger.message, ledger.once = message.command, message
@@ -208,7 +217,7 @@ class Session(Actor):
         event, key = self._ledger.decide(command), self._ledger.key
         index = self.context.refer("index", "main")
         if command.pinned:
-            await index.ask(ReservePin(key))
+            await index.ask(ReservePin(key, self._ledger.present.owner))
         try:
             await self._ledger.commit(event)
         except StorageFailed:
@@ -313,6 +322,31 @@ class Session(Actor):
 
     async def _sweep(self, _: Sweep) -> None:
         """It is awake: whatever there was to mend is mended."""
+
+
+def _as_if_absent(command: Message[Any]) -> object:
+    """What a session answers that is not there."""
+    match command:
+        case Once():
+            return _as_if_absent(command.command)
+        case DeleteSession():
+            return None
+        case DeleteIfEmpty() | CancelTurn():
+            return False
+        case CreateSession():
+            raise SessionExists
+    raise SessionNotFound
+
+
+def _begun_by(viewer: Viewer, command: Message[Any]) -> Message[Any]:
+    """What begins here is the viewer's own, whoever's it is a copy of."""
+    match command:
+        case Once():
+            return replace(command, command=_begun_by(viewer, command.command))
+        case CreateSession(record):
+            owned = msgspec.structs.replace(record, owner=viewer.owner)
+            return replace(command, record=owned)
+    return command
 
 
 def _is_empty(record: Record, untitled: bool) -> bool:

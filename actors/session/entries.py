@@ -31,9 +31,10 @@ class _Event(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TurnBegan(_Event, frozen=True, tag="began"):
-    """The first entry of every feed."""
+    """The first entry of every feed: of which session, and whose that is."""
 
     session_id: str
+    owner: str | None = None
 
 
 class Steered(_Event, frozen=True, tag="steered"):

@@ -31,10 +31,12 @@ class TurnFeed:
         on_failure: Callable[[BaseException], None],
         lags: Durations,
         stories: Stories,
+        owner: str | None = None,
         last: int = 0,
     ) -> None:
         self.turn_id = turn_id
         self.session_id = session_id  # as it was called when the feed began
+        self.owner = owner
         self.failure: BaseException | None = None
         self.running_since: float | None = None  # Trio's clock, like the next
         self.shown_at: float | None = None  # the newest entry
@@ -229,24 +231,28 @@ class Feeds:
         return iter(list(self._live.values()))
 
     def open(
-        self, turn_id: str, session_id: str, on_failure: Callable[[BaseException], None]
+        self,
+        turn_id: str,
+        session_id: str,
+        on_failure: Callable[[BaseException], None],
+        owner: str | None = None,
     ) -> TurnFeed:
         """Begin a feed. Its first entry is on the way to the disk when this returns."""
-        feed = self._feed(turn_id, session_id, on_failure)
+        feed = self._feed(turn_id, TurnBegan(session_id, owner), on_failure)
         self._live[turn_id] = feed
-        feed.put(TurnBegan(session_id))
+        feed.put(TurnBegan(session_id, owner))
         return feed
 
     def _feed(
         self,
         turn_id: str,
-        session_id: str,
+        began: TurnBegan,
         on_failure: Callable[[BaseException], None],
         last: int = 0,
     ) -> TurnFeed:
-        return TurnFeed(
-            turn_id, session_id, self._journal, on_failure, self.lags, self.stories, last
-        )
+        of, owner = began.session_id, began.owner
+        lags, stories = self.lags, self.stories
+        return TurnFeed(turn_id, of, self._journal, on_failure, lags, stories, owner, last)
 
     async def resume(self, turn_id: str, session_id: str) -> tuple[TurnFeed, list[Entry]]:
         """The feed of a turn that was cut off, and what it had shown: cut off by the end of a
@@ -257,21 +263,24 @@ class Feeds:
             await feed.wait_shown()
         entries = await self.stored(turn_id, 0)
         if feed is None:
-            named = _named(entries) or session_id
-            feed = self._feed(turn_id, named, lambda _: None, last=len(entries))
+            began = _began(entries) or TurnBegan(session_id)
+            feed = self._feed(turn_id, began, lambda _: None, last=len(entries))
         return feed, entries
 
     async def reopen(
-        self, turn_id: str, session_id: str, on_failure: Callable[[BaseException], None]
+        self,
+        turn_id: str,
+        session_id: str,
+        on_failure: Callable[[BaseException], None],
+        owner: str | None = None,
     ) -> None:
         """The feed of a turn that had not begun when the process ended."""
         entries = await self.stored(turn_id, 0)
         if not entries:
-            self.open(turn_id, session_id, on_failure)
+            self.open(turn_id, session_id, on_failure, owner)
             return
-        named = _named(entries) or session_id
-        feed = self._feed(turn_id, named, on_failure, last=len(entries))
-        self._live[turn_id] = feed
+        began = _began(entries) or TurnBegan(session_id, owner)
+        self._live[turn_id] = self._feed(turn_id, began, on_failure, last=len(entries))
 
     async def end(self, feed: TurnFeed, *events: FeedEvent) -> None:
         """End it with these entries, the last of them terminal. Shielded: it is short, and a
@@ -317,10 +326,17 @@ class Feeds:
 
     async def session_of(self, turn_id: str) -> str | None:
         """The id of the session whose turn it is, as the turn's first entry names it."""
+        began = await self.began(turn_id)
+        return None if began is None else began.session_id
+
+    async def began(self, turn_id: str) -> TurnBegan | None:
+        """Of which session it is, and whose; None if there is no such feed, or no longer."""
         feed = self._live.get(turn_id)
         if feed is not None:
-            return feed.session_id
-        return _named(await self.stored(turn_id, 0))
+            return TurnBegan(feed.session_id, feed.owner)
+        if self.last_seq(turn_id) is None:
+            return None
+        return _began(await self.stored(turn_id, 0))
 
     def is_unsettled(self, turn_id: str) -> bool:
         """It has begun, has not ended, and does not run."""
@@ -338,7 +354,6 @@ class Feeds:
             await self._ended.park()
 
 
-def _named(entries: Sequence[Entry]) -> str | None:
-    """The session of a feed, as its first entry names it."""
+def _began(entries: Sequence[Entry]) -> TurnBegan | None:
     first = entries[0].event if entries else None
-    return first.session_id if isinstance(first, TurnBegan) else None
+    return first if isinstance(first, TurnBegan) else None

@@ -198,10 +198,12 @@ class Ledger:
         turn_id: str | None = None,
         at: float = 0.0,
         source: str = "",
+        owner: str | None = None,
     ) -> None:
-        """Let whoever listens know."""
+        """Let whoever listens know. `owner` if the record is gone."""
         count = 0 if self.record is None else len(self.record.messages)
-        notice = Notice(of or self.key, reason, count, turn_id, at, source)
+        owner = owner if self.record is None else self.record.owner
+        notice = Notice(of or self.key, reason, count, turn_id, at, source, owner)
         self._shared.notices.publish(notice)
 
     @property
@@ -296,7 +298,7 @@ class Ledger:
             raise storage_failed(error) from error
         self.record, self.on_disk, self.unsaved = self.evolved(event), False, False
         self._manuscript.forget()
-        self.tell("session_delete")
+        self.tell("session_delete", owner=None if before is None else before.owner)
         with suppress(StoreError, RecordDamaged):
             left = None if before is None else before.continues_session_id
             while left is not None:

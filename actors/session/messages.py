@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from actors import Message
+from actors.viewer import Viewer
 
 from .context import CompressionPlan
 from .entries import FeedEvent
@@ -30,6 +31,7 @@ __all__ = [
     "GetSession",
     "IfBusy",
     "LookAgain",
+    "OnBehalf",
     "Once",
     "Pin",
     "Regenerate",
@@ -120,6 +122,20 @@ class TitleOutcome:
 @dataclass(frozen=True, slots=True)
 class GetSession(Message[Snapshot]):
     """Read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnBehalf(Message[Any]):
+    """Do this for that viewer, who is answered as if there were no session where it is somebody
+    else's. What it begins is the viewer's own.
+    """
+
+    viewer: Viewer
+    command: Message[Any]
+
+    @property
+    def control(self) -> bool:  # type: ignore[override]
+        return self.command.control
 
 
 @dataclass(frozen=True, slots=True)

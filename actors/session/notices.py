@@ -14,7 +14,7 @@ __all__ = ["Notice", "Notices"]
 @dataclass(frozen=True, slots=True)
 class Notice:
     """`reason` is what happened, as in `session_rename`. `turn_id` names the turn that began. With
-    no `session_id` it is of all of them.
+    no `session_id` it is of all of them, whoever's they are.
     """
 
     session_id: str
@@ -23,6 +23,7 @@ class Notice:
     turn_id: str | None = None
     at: float = 0.0
     source: str = ""
+    owner: str | None = None
 
 
 class Notices:

@@ -40,6 +40,7 @@ _OURS = frozenset(
         "continues_session_id",
         "rotating_to",
         "usage_estimated",
+        "owner",
     }
 )
 VERSION = 2
@@ -80,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting` holds prompts that were accepted and have not had their turn, `background` tasks
     whose results nobody has fetched, `applied` what was done under a key of the caller's.
+    `owner` is a user's id, None: it was made when there were no users.
     `usage_estimated` says of `input_tokens` and `output_tokens` that no provider has counted them.
     `continuation_session_id` makes the file no more than a pointer: the session goes on there.
     `rotating_to` is the id under which it is about to go on: a file that a crash may have left.
@@ -100,6 +102,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool = False
     project_id: str | None = None
     profile: str | None = None
+    owner: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     usage_estimated: bool = False
@@ -276,6 +279,7 @@ def alias_of(record: Record, continuation: str) -> Record:
     """
     return Record(
         session_id=record.session_id,
+        owner=record.owner,
         workspace=record.workspace,
         created_at=record.created_at,
         updated_at=record.updated_at,

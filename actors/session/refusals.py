@@ -15,6 +15,8 @@ __all__ = [
     "ShuttingDown",
     "StaleRevision",
     "StorageFailed",
+    "TokensSpent",
+    "TooManyTurns",
     "TooManyWaiting",
     "TurnRunning",
 ]
@@ -62,6 +64,23 @@ class TooManyWaiting(Rejected):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
+
+
+class TooManyTurns(Rejected):
+    """As many turns of this owner were accepted and have not ended as may be: `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class TokensSpent(Rejected):
+    """The owner has used the day's `limit` of tokens. There are more in so many `seconds`."""
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(limit, seconds)
+        self.limit = limit
+        self.seconds = seconds
 
 
 class NotCompressible(Rejected):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from actors.stores import RecordStore
 
+from .admission import Admission
 from .agent import Agent
 from .feeds import Feeds
 from .notices import Notices
@@ -34,3 +35,4 @@ class Shared:
     on_turn_ended: Callable[[TurnReport], None] = lambda report: None
     turns_started: int = 0
     notices: Notices = field(default_factory=Notices)
+    admission: Admission = field(default_factory=Admission)

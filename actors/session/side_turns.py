@@ -65,6 +65,7 @@ class SideTurns:
             raise TurnRunning(record.active_stream_id or "")
         if len(self._turns) >= MOST:
             raise SessionBusy(f"{MOST} questions are being answered beside the conversation")
+        self._shared.admission.check(record.owner, self._shared.feeds)
         turn_id = self._shared.new_id()
         feed = await open_feed(self._shared, self._ledger, turn_id)
         try:
@@ -131,7 +132,8 @@ class SideTurns:
             await self._finish(turn, "failed", storage_failure(unwritable.error))
 
     async def _finish(self, turn: RunningTurn, status: str, *last: FeedEvent) -> None:
-        self._turns.pop(turn.turn_id, None)
+        if self._turns.pop(turn.turn_id, None) is not None:
+            self._shared.admission.allowance.spend(turn.feed.owner, turn.usage)
         error = await self._save_result(turn.turn_id, status, turn.answer)
         if error is not None:
             last = (storage_failure(error),)

@@ -9,7 +9,7 @@ import trio
 
 from actors import Ref
 
-from .agent import AgentError, AgentEvent, AgentTurn, Usage
+from .agent import Agent, AgentError, AgentEvent, AgentTurn, Emit, Usage, Warned
 from .agent_door import Emitted, answer_of
 from .answer import Answer
 from .entries import FeedEvent, Steered, TurnFailed
@@ -139,6 +139,14 @@ class RunningTurn:
             return taken
 
         turn = replace(turn, remarks=remarks)
+        if not shared.admission.is_free():
+            await tell(Warned("waiting", "Others are being answered; this one waits for its place"))
+        async with shared.admission.place(self.feed.owner):
+            return await self._ask(agent, turn, emit, shorten)
+
+    async def _ask(
+        self, agent: Agent, turn: AgentTurn, emit: Emit, shorten: Shorten
+    ) -> Exception | None:
         try:
             shorter = await shorten(False)
             if shorter is not None:

@@ -90,12 +90,14 @@ class Turns:
         if self.running is None or command.if_busy == "reject":
             event = self._ledger.decide(command)
             assert isinstance(event, TurnStarted)
+            self._check_room()
             return await self._begin(event)
         if not command.prompt.strip():
             raise BlankMessage
         if command.if_busy == "steer" and self.steerable:
             return await self.hand_over(command)
         if command.if_busy in ("queue", "steer"):
+            self._check_room()
             waits = await self._enqueue(command)
             steer = command.if_busy == "steer"
             return replace(waits, fallback="agent_lacks_steer") if steer else waits
@@ -105,6 +107,7 @@ class Turns:
         self.check_accepting()
         event = self._ledger.decide(command)
         assert isinstance(event, TurnStarted)
+        self._check_room()
         return await self._begin(event)
 
     async def _supersede(self, command: StartTurn, turn_id: str) -> TurnAccepted:
@@ -115,6 +118,10 @@ class Turns:
             keep = next((i for i, r in enumerate(record.messages) if is_of_turn(r, turn_id)), None)
         new_id, now = self._shared.new_id(), self._shared.clock()
         return await self._begin(start(record, command, new_id, now, keep=keep))
+
+    def _check_room(self) -> None:
+        """For one more. Raises `TooManyTurns` or `TokensSpent`."""
+        self._shared.admission.check(self._ledger.present.owner, self._shared.feeds)
 
     def check_accepting(self) -> None:
         """Raises `ShuttingDown`."""
@@ -305,6 +312,7 @@ class Turns:
         of one that is done may go on with a title.
         """
         error = None if await self._is_gone() else await self.commit_or_keep(ended)
+        self._shared.admission.allowance.spend(turn.feed.owner, ended.usage)
         self._run(None)
         if error is not None:
             last = (endings.storage_failure(error),)
@@ -358,7 +366,7 @@ class Turns:
             turn_id = str(row.get("id"))
             if not row.get("steer") and self._shared.feeds.find(turn_id) is None:
                 tell = _unwritable(self._ledger, turn_id)
-                await self._shared.feeds.reopen(turn_id, record.session_id, tell)
+                await self._shared.feeds.reopen(turn_id, record.session_id, tell, record.owner)
 
     async def _recover_turn(self, record: Record) -> None:
         feed, answer = None, Answer()
@@ -379,6 +387,7 @@ class Turns:
         if feed is not None and not self._ledger.unsaved:
             feed.running = False
             await self._shared.feeds.end(feed, endings.interrupted())
+        self._shared.admission.allowance.spend(record.owner, ended.usage)
 
 
 async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
@@ -391,7 +400,8 @@ async def open_feed(shared: Shared, ledger: Ledger, turn_id: str) -> TurnFeed:
         await shared.feeds.drop(feed)
         feed = None
     if feed is None:
-        feed = shared.feeds.open(turn_id, ledger.key, _unwritable(ledger, turn_id))
+        tell, owner = _unwritable(ledger, turn_id), ledger.present.owner
+        feed = shared.feeds.open(turn_id, ledger.key, tell, owner)
         await feed.wait_shown()
         if feed.failure is not None:
             await shared.feeds.drop(feed)

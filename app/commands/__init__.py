@@ -6,7 +6,8 @@ from .backup import backup, restore
 from .directory import data_dir_option
 from .doctor import doctor
 from .moving import export, import_
+from .users import token, user
 
 __all__ = ["COMMANDS", "data_dir_option"]
 
-COMMANDS: list[click.Command] = [backup, restore, doctor, export, import_]
+COMMANDS: list[click.Command] = [user, token, backup, restore, doctor, export, import_]

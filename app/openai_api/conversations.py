@@ -6,7 +6,6 @@ from uuid import uuid4
 
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.session.messages import (
     AddRows,
     Annotate,
@@ -22,6 +21,7 @@ from actors.session.refusals import SessionNotFound
 from ..asking import ask, create
 from ..body import read_bytes
 from ..http_errors import json_response
+from ..view import View
 from .errors import ApiError
 from .items import Placed, rows_of_input
 from .names import conversation_id, session_of
@@ -37,7 +37,7 @@ __all__ = ["routes"]
 METADATA = "metadata"  # the field of a record
 
 
-def routes(greenroom: Greenroom) -> Blueprint:
+def routes(greenroom: View) -> Blueprint:
     page = Blueprint("openai_conversations", __name__, url_prefix="/v1/conversations")
 
     async def found(name: str) -> tuple[str, Snapshot]:

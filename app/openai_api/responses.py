@@ -7,13 +7,13 @@ from uuid import uuid4
 
 from quart import Blueprint, Response, request
 
-from actors.greenroom import Greenroom
 from actors.session.entries import FeedEvent
 from actors.session.messages import Annotate, CancelTurn, DeleteSession, Truncate
 
 from ..body import read_bytes
 from ..http_errors import json_response
 from ..sse import frame
+from ..view import View
 from .errors import ApiError
 from .events import ResponseEvents
 from .names import response_id
@@ -29,7 +29,7 @@ from .turns import Turn, Turns, deleted_mark
 __all__ = ["routes"]
 
 
-def routes(greenroom: Greenroom, offer: Offer, turns: Turns) -> Blueprint:
+def routes(greenroom: View, offer: Offer, turns: Turns) -> Blueprint:
     page = Blueprint("openai_responses", __name__, url_prefix="/v1/responses")
 
     async def found(name: str) -> Turn:
@@ -64,7 +64,7 @@ def routes(greenroom: Greenroom, offer: Offer, turns: Turns) -> Blueprint:
         if not _is_true("stream"):
             return await as_it_is(name, turn)
         after = _number(request.args.get("starting_after"))
-        if after >= 0 and turns.reader(turn) is None:
+        if after >= 0 and await turns.reader(turn) is None:
             # Its pieces are forgotten, and with them their numbers.
             message = "The stream of this response is not kept any more: retrieve it whole."
             raise ApiError(400, message, "starting_after", "stream_expired")

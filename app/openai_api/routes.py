@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from quart import Blueprint
 
-from actors.greenroom import Greenroom
-
+from ..view import View
 from . import chat, conversations, models, responses
 from .offer import Offer
 from .turns import Turns
@@ -13,7 +12,7 @@ from .turns import Turns
 __all__ = ["routes"]
 
 
-def routes(greenroom: Greenroom, offer: Offer) -> Iterator[Blueprint]:
+def routes(greenroom: View, offer: Offer) -> Iterator[Blueprint]:
     turns = Turns(greenroom, offer.model)
     yield models.routes(offer)
     yield chat.routes(offer, turns)

@@ -24,7 +24,7 @@ def data_frame(data: Mapping[str, Any]) -> bytes:
 
 async def stream_of(turns: Turns, turn: Turn, take: Take) -> Response:
     """A turn from its beginning to its end; `take` makes frames of what comes."""
-    next_batch = turns.reader(turn)
+    next_batch = await turns.reader(turn)
     if next_batch is None:
         told = [list(await turns.told(turn))]
 

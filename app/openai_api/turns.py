@@ -13,7 +13,6 @@ import msgspec
 from quart import g
 
 from actors import ActorStopped, MailboxFull
-from actors.greenroom import Greenroom
 from actors.index.messages import TEMPORARY
 from actors.session.copies import branch_of
 from actors.session.entries import FeedEvent, TurnFailed
@@ -23,6 +22,7 @@ from actors.session.refusals import SessionExists, SessionNotFound, StaleRevisio
 from actors.session.transcript import revision, title_from
 
 from ..asking import ask, named_by_key
+from ..view import View
 from .errors import ApiError
 from .events import ENDS
 from .names import Named, session_of, turn_of
@@ -51,7 +51,7 @@ class Turn:
 
 
 class Turns:
-    def __init__(self, greenroom: Greenroom, model: str) -> None:
+    def __init__(self, greenroom: View, model: str) -> None:
         self._greenroom = greenroom
         self._model = model  # that answers who names none
 
@@ -131,7 +131,7 @@ class Turns:
         feeds = self._greenroom.feeds
         for attempt in count():
             turn_id = hashlib.sha256(f"{name}:{g.fingerprint}:{attempt}".encode()).hexdigest()[:32]
-            if feeds.last_seq(turn_id) is None:
+            if await feeds.last_seq(turn_id) is None:
                 return turn_id, False
             entries = await feeds.stored(turn_id, 0)
             if not (entries and isinstance(entries[-1].event, TurnFailed)):
@@ -161,11 +161,11 @@ class Turns:
 
     # -- followed ---------------------------------------------------------------------------------
 
-    def reader(self, turn: Turn) -> Callable[[], Awaitable[Sequence[FeedEvent]]] | None:
+    async def reader(self, turn: Turn) -> Callable[[], Awaitable[Sequence[FeedEvent]]] | None:
         """Gives what comes of a turn from its beginning, batch by batch, and nothing after its end.
         None if it has ended so long ago that only the record tells of it.
         """
-        reader = self._greenroom.feeds.read(turn.turn_id)
+        reader = await self._greenroom.feeds.read(turn.turn_id)
         if reader is None:
             return None
         ended = False
@@ -182,7 +182,7 @@ class Turns:
 
     async def follow(self, turn: Turn, take: Callable[[FeedEvent], Iterable[object]]) -> None:
         """Hand over all that comes of a turn, from its beginning to its end."""
-        next_batch = self.reader(turn)
+        next_batch = await self.reader(turn)
         if next_batch is None:
             _hand_over(await self.told(turn), take)
             return
@@ -205,7 +205,7 @@ class Turns:
 
     async def shown(self, turn: Turn) -> Sequence[FeedEvent]:
         """What there is of a turn now."""
-        if self._greenroom.feeds.last_seq(turn.turn_id) is None:
+        if await self._greenroom.feeds.last_seq(turn.turn_id) is None:
             return await self.told(turn)
         return [entry.event for entry in await self._greenroom.feeds.stored(turn.turn_id, 0)]
 

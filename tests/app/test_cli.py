@@ -282,15 +282,6 @@ async def test_an_ipv6_address_is_told_in_brackets(tmp_path):
 
 
 @pytest.mark.process
-async def test_an_address_for_everybody_comes_with_a_warning(tmp_path):
-    async with running_server(tmp_path, "--host", "0.0.0.0") as server:
-        assert await server.stop() == 0
-        (line,) = server.stderr.splitlines()
-        assert line.startswith("greenroom: warning: 0.0.0.0 can be reached from other machines")
-        assert "no authentication" in line
-
-
-@pytest.mark.process
 async def test_the_key_is_in_no_output_at_any_level(tmp_path):
     env = {"GREENROOM_API_KEY": KEY, "GREENROOM_AGENT": "openai"}
     async with running_server(tmp_path, "--log-level", "debug", env=env) as server:

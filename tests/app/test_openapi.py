@@ -7,6 +7,7 @@ import trio
 from actors.greenroom import open_greenroom
 from actors.session.entries import FeedEvent
 from app.agents.demo import DemoAgent
+from app.authority.gate import Gate
 from app.idempotency import open_answers
 from app.openapi import OPERATIONS, document, routes_of
 from app.openapi_table import OF_A_TURN
@@ -21,7 +22,11 @@ async def app(tmp_path):
         open_answers(tmp_path / "answers") as answers,
     ):
         yield create_app(
-            greenroom, answers, stopping=trio.Event(), agent_status=lambda: {"agent": "demo"}
+            greenroom,
+            answers,
+            gate=Gate(tmp_path),
+            stopping=trio.Event(),
+            agent_status=lambda: {"agent": "demo"},
         )
 
 

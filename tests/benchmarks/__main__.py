@@ -4,6 +4,7 @@ import trio
 
 from . import (
     bench_bytes,
+    bench_connections,
     bench_http,
     bench_idle,
     bench_inspector,
@@ -26,5 +27,6 @@ for benchmark in (
     bench_bytes,
     bench_idle,
     bench_inspector,
+    bench_connections,
 ):
     trio.run(benchmark.main)

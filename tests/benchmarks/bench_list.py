@@ -14,17 +14,24 @@ from actors.index.messages import STAMP
 from actors.session.dumping import dump
 from actors.session.record import Record, summary
 from actors.stores import RecordInfo
+from app.authority.secrets import hash_of
+from app.authority.users import Token, User, Users, change_users
 from tests.app.process import running_server
 
 from .table import PAIRS, heading, row
 
 COUNTS = (1_000, 10_000, 100_000)
+SHARED = (10_000, 100_000)
+USERS = 100
 LOST = 10_000
 REQUESTS = 20
+TOKEN = "of the first user"
 
 
-def fill(data_dir: Path, count: int, messages: int = 6) -> None:
-    """Sessions of so many messages each, as a server leaves them that was stopped."""
+def fill(data_dir: Path, count: int, messages: int = 6, users: int = 0) -> None:
+    """Sessions of so many messages each, as a server leaves them that was stopped. Of so many
+    users, the first of whom shows `TOKEN`.
+    """
     sessions = data_dir / "sessions"
     sessions.mkdir(parents=True)
     said = ({"role": "user", "content": "hello " * 20}, {"role": "assistant", "content": "x" * 200})
@@ -35,6 +42,7 @@ def fill(data_dir: Path, count: int, messages: int = 6) -> None:
             title=f"Session {n}",
             updated_at=float(n),
             messages=said * (messages // 2),
+            owner=f"user{n % users}" if users else None,
         )
         path = sessions / f"{n:012x}.json"
         path.write_bytes(dump(record))
@@ -42,6 +50,10 @@ def fill(data_dir: Path, count: int, messages: int = 6) -> None:
         info = RecordInfo(record.session_id, status.st_mtime_ns, status.st_size, status.st_ino)
         rows.append({**summary(record), STAMP: info.stamp})
     (sessions / "_index.json").write_bytes(checked(b"".join(encode_parts(rows))))
+    if users:
+        token = Token("t", "user0", "", "write", hash_of(TOKEN), 0.0)
+        people = tuple(User(f"user{n}", f"user{n}", "", False, 0.0) for n in range(users))
+        change_users(data_dir, lambda _: Users(users=people, tokens=(token,)))
 
 
 async def started(data_dir: Path) -> float:
@@ -78,9 +90,10 @@ async def first_list(data_dir: Path, count: int) -> tuple[float, float]:
 
 async def page(data_dir: Path, count: int) -> float:
     """Milliseconds for a page of 50, the median."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
     async with (
-        running_server(data_dir) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+        running_server(data_dir, "--limit", "requests=0") as server,
+        httpx.AsyncClient(base_url=server.url, timeout=60, headers=headers) as client,
     ):
         await wait_for_list(client, count)
         times = []
@@ -117,6 +130,14 @@ async def main() -> None:
 
         await compared("start-up to ready", start, sizes, "ms")
         await compared("a page of 50", a_page, sizes, "ms")
+        shared = {count: Path(directory, f"shared{count}") for count in SHARED}
+        for count, path in shared.items():
+            fill(path, count, users=USERS)
+
+        async def a_page_of_ones_own(data_dir: Path) -> float:
+            return await page(data_dir, int(data_dir.name[6:]) // USERS)
+
+        await compared(f"the same for one of {USERS} users", a_page_of_ones_own, shared, "ms")
         for count, path in sizes.items():
             first, _ = await first_list(path, count)
             row(f"the first list, {count:,}", f"{first:,.0f} ms", "", "", "")

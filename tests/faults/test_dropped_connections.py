@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.stores import open_journal
+from app.authority.gate import Gate
 from app.idempotency import Answers
 from app.web import create_app
 from tests.faults.patience import NEVER, busy, given_up, idle, prepared, settled, tasks, wind_up
@@ -46,9 +47,11 @@ GREENROOM, ANSWERS = Current(), Current()
 
 
 @pytest.fixture(scope="module")
-def app():
+def app(tmp_path_factory):
     status = {"agent": "held", "model": None}
-    return create_app(GREENROOM, ANSWERS, stopping=trio.Event(), agent_status=lambda: status)
+    gate = Gate(tmp_path_factory.mktemp("nobody"))
+    stopping = trio.Event()
+    return create_app(GREENROOM, ANSWERS, gate=gate, stopping=stopping, agent_status=lambda: status)
 
 
 @asynccontextmanager

@@ -15,11 +15,11 @@ from tests.app.process import running_server
 
 pytestmark = pytest.mark.process
 
-GET = b"GET /api/sessions HTTP/1.1\r\nHost: x\r\n"
-POST = b"POST /api/session/new HTTP/1.1\r\nHost: x\r\n"
-FILE = b"GET /static/icon.svg HTTP/1.1\r\nHost: x\r\n"
-LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /api/sessions HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /api/session/new HTTP/1.1\r\nHost: localhost\r\n"
+FILE = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MB = 1 << 20
 
 # What is sent, and what may come back first. The connection is closed afterwards, so that nothing
@@ -28,8 +28,8 @@ REFUSED = {
     "a huge header": GET + b"X: " + b"x" * MB + b"\r\n\r\n",
     "a header without end": GET + b"X: " + b"x" * (2 * MB),
     "many headers": GET + b"".join(b"X-%d: y\r\n" % n for n in range(50_000)) + b"\r\n",
-    "a huge target": b"GET /" + b"x" * MB + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a huge method": b"G" * MB + b" / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a huge target": b"GET /" + b"x" * MB + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a huge method": b"G" * MB + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}" + SMUGGLED,
     "two lengths in one": POST + b"Content-Length: 2, 40\r\n\r\n{}" + SMUGGLED,
     "a negative length": POST + b"Content-Length: -1\r\n\r\n" + SMUGGLED,
@@ -46,10 +46,10 @@ REFUSED = {
     "a header without a name": GET + b": x\r\n\r\n",
     "a header without a colon": GET + b"x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
-    "two hosts": b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
     "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
-    "a target with a space": b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a NUL in the target": b"GET /a\0b HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a target with a space": b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a NUL in the target": b"GET /a\0b HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 # Taken one way or the other, and what follows is a request of its own or not read at all.
 TAKEN = {
@@ -58,25 +58,26 @@ TAKEN = {
     "a folded header": GET + b"X: a\r\n b\r\n\r\n",
     "a length twice the same": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
     "line feeds alone": GET.replace(b"\r", b"") + b"\n",
-    "half of an escape": b"GET /static/%e%zz%f HTTP/1.1\r\nHost: x\r\n\r\n",
-    "escapes that are no text": b"GET /static/%ff%fe?q=%ff HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a NUL by escape": b"GET /static/a%00b HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a line break by escape": b"GET /static/a%0d%0aX:%20y HTTP/1.1\r\nHost: x\r\n\r\n",
-    "upwards": b"GET /static/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
-    "upwards by escape": b"GET /static/%2e%2e%2f%2e%2e%2fweb.py HTTP/1.1\r\nHost: x\r\n\r\n",
-    "from the root": b"GET /static//etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a method of its own": b"BREW /api/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a proxy's request": b"GET http://y/api/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
+    "half of an escape": b"GET /static/%e%zz%f HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "escapes that are no text": b"GET /static/%ff%fe?q=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a NUL by escape": b"GET /static/a%00b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a line break by escape": b"GET /static/a%0d%0aX:%20y HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "upwards": b"GET /static/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "upwards by escape": b"GET /static/%2e%2e%2f%2e%2e%2fweb.py HTTP/1.1\r\n"
+    b"Host: localhost\r\n\r\n",
+    "from the root": b"GET /static//etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a method of its own": b"BREW /api/sessions HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a proxy's request": b"GET http://y/api/sessions HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a tunnel": b"CONNECT y:443 HTTP/1.1\r\nHost: y:443\r\n\r\n",
-    "another version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
-    "everything": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "another version": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "everything": b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a host that is none": b"GET /api/sessions HTTP/1.1\r\nHost: \xff[:/?#\r\n\r\n",
     "a key that is no text": POST + b"Idempotency-Key: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
     "a long key": POST + b"Idempotency-Key: " + b"k" * 4000 + b"\r\nContent-Length: 0\r\n\r\n",
     "an origin that is none": POST + b"Origin: http://[\r\nContent-Length: 0\r\n\r\n",
     "a range that is none": FILE + b"Range: bytes=9-1,a\r\n\r\n",
     "a date that is none": FILE + b"If-Modified-Since: \xff\r\n\r\n",
-    "a cursor that is none": b"GET /api/chat/stream?stream_id=x HTTP/1.1\r\nHost: x\r\n"
+    "a cursor that is none": b"GET /api/chat/stream?stream_id=x HTTP/1.1\r\nHost: localhost\r\n"
     b"Last-Event-ID: \xff:\xff\r\n\r\n",
     "an encoding that is none": GET + b"Accept-Encoding: gzip;q=\xff, ;;=,\r\n\r\n",
     "a type that is none": POST

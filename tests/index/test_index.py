@@ -17,6 +17,7 @@ from actors.index.listing import Listing
 from actors.index.messages import ListRows, PinLimit, ReservePin, RowChanged, RowRemoved
 from actors.stores import MemoryDisk, open_record_store
 from actors.testing.faulty_disk import FaultyDisk
+from actors.viewer import EVERYBODY, Viewer
 
 HERE = Path("/sessions")
 
@@ -274,8 +275,15 @@ ROWS = st.fixed_dictionaries(
         "continues_session_id": IDS,
         "continuation_session_id": IDS,
         "pre_compression_snapshot": st.booleans(),
+        "owner": st.sampled_from(["ann", "bob"]) | st.none(),
     },
 )
+VIEWERS = [
+    EVERYBODY,
+    Viewer("ann", frozenset({"ann"})),
+    Viewer("bob", frozenset({"bob", None})),
+    Viewer("cid", frozenset({"cid"})),
+]
 
 
 @given(st.lists(ROWS | IDS, max_size=20))
@@ -290,16 +298,30 @@ def test_a_list_that_was_changed_is_the_list_that_would_be_made(changes):
             rows[change["session_id"]] = change
         made = Listing(rows.values())
         assert changed.shown() == made.shown()
-        assert sorted(map(str, changed.all())) == sorted(map(str, rows.values()))
         assert sorted(changed.left_over()) == sorted(made.left_over())
-        assert changed.pinned == made.pinned == {n for n, r in rows.items() if r.get("pinned")}
-        for archived in (False, True):
-            every = tuple(row for row in made.shown() if bool(row.get("archived")) is archived)
-            assert changed.count(archived=archived) == len(every)
-            for start in range(4):
-                for stop in range(start, 6):
-                    page = changed.page(start, stop, archived=archived)
-                    assert page == every[start:stop], (start, stop)
+        for owner in (None, "ann", "bob"):
+            own = {name for name, row in rows.items() if row.get("owner") == owner}
+            pinned = {name for name in own if rows[name].get("pinned")}
+            assert changed.pinned_of(owner) == made.pinned_of(owner) == pinned
+            sessions = [name for name in own if not rows[name].get("continuation_session_id")]
+            assert changed.count_of(owner) == made.count_of(owner) == len(sessions)
+        for viewer in VIEWERS:
+            check_what_is_seen(changed, made, rows.values(), viewer)
+
+
+def check_what_is_seen(changed, made, rows, viewer):
+    """It is what everybody's list has of it, page by page too."""
+    seen = [row for row in rows if viewer.may_see(row.get("owner"))]
+    shown = tuple(row for row in made.shown() if row in seen)
+    assert changed.shown(viewer) == shown
+    assert sorted(map(str, changed.all(viewer))) == sorted(map(str, seen))
+    for archived in (False, True):
+        every = tuple(row for row in shown if bool(row.get("archived")) is archived)
+        assert changed.count(viewer, archived=archived) == len(every)
+        for start in range(3):
+            for stop in range(start, 5):
+                page = changed.page(start, stop, viewer, archived=archived)
+                assert page == every[start:stop], (start, stop)
 
 
 @given(st.lists(ROWS))

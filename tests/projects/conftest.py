@@ -38,7 +38,7 @@ class Sessions:
             raise self.failures["members"]
         return [name for name, where in self.where.items() if where == project_id]
 
-    async def move(self, session_id, project_id):
+    async def move(self, session_id, project_id, viewer):
         self.asked.append(session_id)
         await self.gate.wait()
         if session_id in self.failures:

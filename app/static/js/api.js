@@ -27,6 +27,20 @@ const ROOT = document.documentElement.dataset.root ?? "";
 /** The address of one of the server's paths. */
 export const at = (path) => ROOT + path;
 
+// What shows the server that it is our page that asks, and not another one that this browser is on.
+const csrf = document.querySelector("meta[name=csrf-token]")?.content;
+
+/** POST while the page goes: nobody is left to hear the answer. */
+export function post(path, body) {
+  const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
+  fetch(at(path), { method: "POST", headers, body: JSON.stringify(body), keepalive: true }).catch(() => {});
+}
+
+/** To the way in, and back here afterwards. */
+export function logIn() {
+  location.assign(at(query("/login", { next: location.pathname + location.search })));
+}
+
 const SLOW_MS = 3000;
 
 let onSlow = () => {};
@@ -38,6 +52,7 @@ export const whenSlow = (tell) => { onSlow = tell; };
 export async function call(path, body, { key, raw } = {}) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   if (key) headers["Idempotency-Key"] = key;
+  if (csrf && body !== undefined) headers["X-CSRF-Token"] = csrf;
   const late = setInterval(() => onSlow(), SLOW_MS);
   let response;
   try {
@@ -52,6 +67,7 @@ export async function call(path, body, { key, raw } = {}) {
   } finally {
     clearInterval(late);
   }
+  if (response.status === 401) logIn();
   let data;
   try {
     data = await response.json();

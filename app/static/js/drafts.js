@@ -1,6 +1,6 @@
 // What is being written in each chat. The server keeps it; until it has it, this browser does.
 
-import { at, call } from "./api.js";
+import { call, post } from "./api.js";
 
 const PAUSE_MS = 600;
 const NEW = "new"; // the chat that does not exist yet
@@ -21,6 +21,15 @@ function store(sessionId, draft) {
     else localStorage.removeItem(slot(sessionId));
   } catch {
     // No room, or storage is switched off: the server has it in a moment.
+  }
+}
+
+/** Who uses this browser next is perhaps somebody else. */
+export function forgetDrafts() {
+  try {
+    for (const key of Object.keys(localStorage)) if (key.startsWith("draft ")) localStorage.removeItem(key);
+  } catch {
+    // Then there is nothing of it.
   }
 }
 
@@ -61,8 +70,7 @@ export class Drafts {
       clearTimeout(timer);
       const draft = stored(sessionId);
       if (!draft) continue;
-      const body = new Blob([JSON.stringify({ session_id: sessionId, ...draft })], { type: "application/json" });
-      navigator.sendBeacon?.(at("/api/session/draft"), body);
+      post("/api/session/draft", { session_id: sessionId, ...draft });
     }
     this.timers.clear();
   }

@@ -1,5 +1,6 @@
 // The page, put together: which chat is open, and what the keys and buttons do.
 
+import "./account.js";
 import "./appearance.js";
 import { Actions } from "./actions.js";
 import { Agent, welcome } from "./agent.js";

@@ -3,7 +3,7 @@
 // Read with fetch, not EventSource: the server's comments every five seconds show that the line is
 // alive, so one that a sleeping laptop or a dead network left behind is noticed and replaced.
 
-import { at, query } from "./api.js";
+import { at, logIn, query } from "./api.js";
 
 const SILENCE_MS = 14_000;
 const LOOK_MS = 2_000;
@@ -49,6 +49,7 @@ export class TabStream {
   async run(life, signal) {
     try {
       const response = await fetch(at(query("/api/tab/events", this.where())), { signal, cache: "no-store" });
+      if (response.status === 401) logIn();
       if (!response.ok) throw new Error(`status ${response.status}`);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";

@@ -1,0 +1,102 @@
+"""The way in and out, with the keyboard, and by screen reader."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from app.authority.gate import new_user
+from app.authority.secrets import Passwords
+from app.authority.users import change_users
+from tests.browser.acts import send, shown_answer
+from tests.browser.conftest import WIDTHS
+from tests.browser.test_access import findings
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def password_hash():
+    return Passwords().hash(PASSWORD)
+
+
+@pytest.fixture
+def closed(stage, password_hash):
+    """A server that ann may use."""
+    ann = new_user("ann", password_hash, admin=False)
+    change_users(stage.directory, lambda users: users.add(ann))
+    stage.start()
+    return stage
+
+
+def log_in(page, password=PASSWORD, *, name="ann"):
+    expect(page.get_by_label("User")).to_be_focused()
+    page.keyboard.type(name)
+    page.keyboard.press("Tab")
+    page.keyboard.type(password)
+    page.keyboard.press("Enter")
+
+
+def test_in_with_the_keyboard_to_where_one_was_going_and_out_again(closed, open_tab, shoot):
+    page = open_tab(closed, "/?a=1&b=2")
+    expect(page).to_have_title("Log in · Greenroom")
+    log_in(page)
+    expect(page).to_have_url(closed.url + "/?a=1&b=2")
+    expect(page.get_by_role("button", name="Account: ann")).to_be_visible()
+    expect(page.locator("#welcome h2")).to_be_visible()
+    send(page, "hello")
+    closed.next_turn().answer("Hello, ann.")
+    shown_answer(page, "Hello, ann.")
+    page.get_by_label("Message", exact=True).fill("half a thought")
+    page.reload()  # what was typed is sent while the page goes
+    expect(page.get_by_label("Message", exact=True)).to_have_value("half a thought")
+    page.wait_for_function(
+        """async () => {
+            const id = location.pathname.split("/").pop();
+            const answer = await fetch(`/api/session/draft?session_id=${id}`);
+            return (await answer.json()).draft.text === "half a thought";
+        }"""
+    )
+    beside = open_tab(closed, beside=page)
+    page.get_by_role("button", name="Account: ann").focus()
+    page.keyboard.press("Enter")
+    shoot(page, "account")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/login"))
+    expect(beside).to_have_url(re.compile("/login"))
+    stored = page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('draft'))")
+    assert stored == []
+    page.go_back()
+    expect(page).to_have_url(re.compile("/login"))
+
+
+def test_a_wrong_password_is_said_where_one_is(closed, open_tab, shoot):
+    page = open_tab(closed)
+    log_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_have_text("This is not the password of that user.")
+    expect(page.get_by_label("User")).to_have_value("ann")
+    shoot(page, "login-wrong")
+    expect(page.get_by_label("Password")).to_be_focused()
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Message", exact=True)).to_be_visible()
+
+
+def test_what_is_written_into_the_form_is_text(closed, open_tab):
+    page = open_tab(closed, '/login?next=/"><script>document.title="gone"</script>')
+    log_in(page, "wrong", name='"><img src=x onerror=document.title="gone">')
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    expect(page).to_have_title("Log in · Greenroom")
+    expect(page.locator("main img")).to_have_count(1)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_nothing_serious(closed, open_tab, shoot, width, theme):
+    size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
+    page = open_tab(closed, theme=theme, **size)
+    assert findings(page) == []
+    log_in(page, "wrong")
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    assert findings(page) == []
+    shoot(page, f"login-{width}-{theme}")
