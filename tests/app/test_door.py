@@ -475,7 +475,8 @@ async def test_under_a_prefix_the_way_in_and_back_is_under_it_too(place):
 
 
 async def test_what_shows_everything_is_for_who_has_the_directory(place):
-    place.app.view_functions["operations.backup"] = place.change
+    for name in ("operations.backup", "metrics.exposition"):
+        place.app.view_functions[name] = place.change
     place.gate.admin_tokens.add(hash_of("of this run"))
     for shown, all_of_it, how_much in (
         ({"authorization": "Bearer of this run"}, 200, 200),

@@ -199,7 +199,7 @@ TABLE = {
         (CONVERSATION + "/items/{item}",),
     ),
     ("GET", "/v1/models"): (SAME, ("/v1/models",)),
-    ("GET", "/v1/models/<path:name>"): (SAME, ("/v1/models/puppet",)),
+    ("GET", "/v1/models/<path:name>"): (SAME, ("/v1/models/greenroom",)),
     ("POST", "/v1/responses"): (
         ONE,
         ("/v1/responses", {"input": "more", "previous_response_id": "{response}"}),
