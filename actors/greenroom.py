@@ -244,6 +244,7 @@ async def open_greenroom(
     context_tokens: int | None = None,
     checkpoint_seconds: float = 15.0,
     on_turn_ended: Callable[[TurnReport], None] = lambda report: None,
+    approval_seconds: float = 600.0,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -278,6 +279,7 @@ async def open_greenroom(
                 context_tokens=context_tokens,
                 checkpoint_seconds=checkpoint_seconds,
                 on_turn_ended=on_turn_ended,
+                approval_seconds=approval_seconds,
             )
             database = data_dir / "search.sqlite" if disk is None else None
             async with open_system(*_kinds(shared, root, database)) as system:

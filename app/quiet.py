@@ -36,7 +36,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 CONSTANT: dict[str, dict[str, Any]] = {
-    "/api/approval/pending": {"pending": None, "pending_count": 0},
     "/api/auth/status": {
         "auth_enabled": False,
         "logged_in": True,

@@ -14,6 +14,7 @@ from actors.greenroom import Greenroom
 
 from . import (
     __version__,
+    approvals,
     changes,
     chat,
     inspector,
@@ -79,6 +80,7 @@ def create_app(
         changes.routes(greenroom),
         projects.routes(greenroom),
         chat.routes(greenroom),
+        approvals.routes(greenroom),
         side_streams.routes(greenroom, stopping),
         tab.routes(greenroom, stopping),
         inspector.routes(greenroom, stopping),

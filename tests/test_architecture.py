@@ -66,6 +66,7 @@ PURE = (
     "actors.search.text",
     "actors.session.amendments",
     "actors.session.answer",
+    "actors.session.approvals",
     "actors.session.context",
     "actors.session.copies",
     "actors.session.dumping",

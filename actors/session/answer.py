@@ -25,6 +25,13 @@ ARGUMENTS = 6
 ARGUMENT = 120
 CUTS = frozenset({"length", "content_filter"})  # warnings that say why the model said no more
 
+NOT_RUN = {
+    "": "It was not run: nobody had allowed it when the turn ended.",
+    "once": "It was allowed, but not run: the turn ended before it began.",
+    "deny": "It was denied, and not run.",
+    "expired": "It was not run: nobody allowed it in time.",
+}
+
 
 class Answer:
     """Belongs to one running turn. Built again from the journal after a crash, it is the same.
@@ -134,19 +141,22 @@ class Answer:
             rows.extend(call.result(at) for call in step.calls)
         return tuple(rows)
 
-    def partial_rows(self, at: float) -> tuple[Row, ...]:
-        """What is kept of an answer that was cut short; nothing if nothing was shown.
+    def partial_rows(self, at: float, asked: Sequence[Row] = ()) -> tuple[Row, ...]:
+        """What is kept of an answer that was cut short; nothing if nothing was shown. `asked` are
+        the calls that had to be allowed: those that never began are told as not run.
 
         Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
         turn.
         """
-        if self.empty:
+        not_run = [_not_run(row) for row in asked if row.get("call_id") not in self._calls]
+        if self.empty and not not_run:
             return tuple(self._remarks())
         row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
         if self.reasoning:
             row["reasoning"] = self.reasoning
-        if self._calls:
-            row["_partial_tool_calls"] = [call.summary() for call in self._calls.values()]
+        if self._calls or not_run:
+            calls = [call.summary() for call in self._calls.values()]
+            row["_partial_tool_calls"] = calls + not_run
         return (*self._remarks(), row)
 
     def tool_summaries(self, first_row: int) -> tuple[Row, ...]:
@@ -215,11 +225,10 @@ class _Call:
         }
 
     def summary(self) -> Row:
-        arguments = list(self.started.arguments.items())[:ARGUMENTS]
         card: Row = {
             "name": self.started.name,
             "tid": self.started.call_id,
-            "args": {name: _text(value)[:ARGUMENT] for name, value in arguments},
+            "args": _shortened(self.started.arguments),
             "snippet": "" if self.completed is None else self.completed.result[:SNIPPET],
         }
         if self.completed is not None and self.completed.is_error:
@@ -227,6 +236,22 @@ class _Call:
         if self.completed is None:
             card["done"] = False
         return card
+
+
+def _not_run(asked: Row) -> Row:
+    """The card of a call that waited to be allowed, or was and did not begin."""
+    return {
+        "name": asked.get("tool"),
+        "tid": asked.get("call_id"),
+        "args": _shortened(asked.get("arguments") or {}),
+        "snippet": NOT_RUN.get(asked.get("choice", ""), NOT_RUN["once"]),
+        "done": False,
+        "not_run": True,
+    }
+
+
+def _shortened(arguments: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _text(value)[:ARGUMENT] for name, value in list(arguments.items())[:ARGUMENTS]}
 
 
 def _json(value: Any) -> str:

@@ -3,6 +3,8 @@
 from actors import Rejected
 
 __all__ = [
+    "ApprovalClosed",
+    "ApprovalNotFound",
     "BlankMessage",
     "KeyReused",
     "MessageNotWaiting",
@@ -62,6 +64,18 @@ class TooManyWaiting(Rejected):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
+
+
+class ApprovalNotFound(Rejected):
+    """Nobody asked for it, or so long ago that it is forgotten."""
+
+
+class ApprovalClosed(Rejected):
+    """It was answered, or its turn did not wait any more. `choice` says what it came to."""
+
+    def __init__(self, choice: str) -> None:
+        super().__init__(choice)
+        self.choice = choice
 
 
 class NotCompressible(Rejected):
