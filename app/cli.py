@@ -22,6 +22,7 @@ from .config import (
     api_key_from,
     local_extra_installed,
     make_config,
+    tools_extra_installed,
 )
 
 __all__ = ["main"]
@@ -111,6 +112,21 @@ The API key is taken from GREENROOM_API_KEY or OPENAI_API_KEY, and only from the
     help="How often the record of a running turn is saved, if a tool call was completed.",
 )
 @click.option(
+    "--mcp-config",
+    type=click.Path(path_type=Path),
+    envvar="GREENROOM_MCP_CONFIG",
+    metavar="FILE",
+    help="MCP servers whose tools the model may call, as other MCP hosts name them.",
+)
+@click.option(
+    "--approval-seconds",
+    default=600.0,
+    type=float,
+    envvar="GREENROOM_APPROVAL_SECONDS",
+    show_default=True,
+    help="How long a tool call waits to be allowed; then it is denied.",
+)
+@click.option(
     "--page-dir",
     type=click.Path(path_type=Path),
     envvar="GREENROOM_PAGE_DIR",
@@ -154,6 +170,8 @@ def greenroom(
     titles: str,
     context_tokens: int | None,
     checkpoint_seconds: float,
+    mcp_config: Path | None,
+    approval_seconds: float,
     page_dir: Path | None,
     http: str,
     log_level: str,
@@ -177,7 +195,11 @@ def greenroom(
         checkpoint_seconds=checkpoint_seconds,
         page_dir=page_dir,
         http=http,
+        mcp_config=mcp_config,
+        approval_seconds=approval_seconds,
+        environment=os.environ,
         local_installed=local_extra_installed(),
+        tools_installed=tools_extra_installed(),
     )
     return _run(config)
 

@@ -51,6 +51,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             context_tokens=config.context_tokens or opened.context_tokens,
             checkpoint_seconds=config.checkpoint_seconds,
             on_turn_ended=turn_ended,
+            approval_seconds=config.approval_seconds,
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
     ):

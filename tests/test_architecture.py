@@ -52,6 +52,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "sqlite3": ("actors.search", "actors.doctor"),
     "pytest": ("actors.testing.plugin",),
     "xllamacpp": ("app.agents.llama_server",),
+    "mcp": ("app.tools.server",),
+    "mcp_types": ("app.tools.server",),
+    "httpx2": ("app.tools.server",),
+    "anyio": ("app.tools.server",),
 }
 # No clock, no task, no web: these are plain functions and data.
 PURE = (
@@ -85,6 +89,7 @@ PURE = (
     "actors.stores.frames",
     "app.agents.chunks",
     "app.agents.provider_errors",
+    "app.agents.tool_calls",
     "app.bodies",
     "app.busy",
     "app.config",
@@ -99,6 +104,8 @@ PURE = (
     "app.openai_api.schemas",
     "app.past",
     "app.redaction",
+    "app.tools.config",
+    "app.tools.results",
     "app.views",
 )
 

@@ -114,11 +114,15 @@ class ReasoningDelta(_Event, frozen=True, tag="reasoning"):
 
 
 class ToolStarted(_Event, frozen=True, tag="tool"):
-    """A tool call begins. `call_id` is unique within the turn. On disk when it has been emitted."""
+    """A tool call begins. `call_id` is unique within the turn. On disk when it has been emitted.
+
+    Calls of one `round` were asked for together, by one answer of the model.
+    """
 
     call_id: str
     name: str
     arguments: dict[str, Any] = {}
+    round: int = 0
 
 
 class ToolCompleted(_Event, frozen=True, tag="tool_end"):

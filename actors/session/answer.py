@@ -75,7 +75,7 @@ class Answer:
                 self._open_step().thoughts.append(text)
             case ToolStarted():
                 call = self._calls[event.call_id] = _Call(event)
-                self._steps[-1].calls.append(call)
+                self._step_of(event).calls.append(call)
             case ToolCompleted():
                 return self._complete(event)
             case Usage():
@@ -90,6 +90,12 @@ class Answer:
 
     def _open_step(self) -> "_Step":
         if self._steps[-1].calls:
+            self._steps.append(_Step())
+        return self._steps[-1]
+
+    def _step_of(self, started: ToolStarted) -> "_Step":
+        calls = self._steps[-1].calls
+        if calls and calls[-1].started.round != started.round:
             self._steps.append(_Step())
         return self._steps[-1]
 
@@ -148,16 +154,23 @@ class Answer:
         Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
         turn.
         """
-        not_run = [_not_run(row) for row in asked if row.get("call_id") not in self._calls]
+        not_run = [_not_run(row) for row in asked if self._was_not_run(row)]
         if self.empty and not not_run:
             return tuple(self._remarks())
         row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
         if self.reasoning:
             row["reasoning"] = self.reasoning
         if self._calls or not_run:
-            calls = [call.summary() for call in self._calls.values()]
+            told = {card["tid"] for card in not_run}
+            calls = [call.summary() for key, call in self._calls.items() if key not in told]
             row["_partial_tool_calls"] = calls + not_run
         return (*self._remarks(), row)
+
+    def _was_not_run(self, asked: Row) -> bool:
+        call = self._calls.get(asked.get("call_id", ""))
+        if call is None:
+            return True
+        return call.completed is None and asked.get("choice") in ("deny", "expired")
 
     def tool_summaries(self, first_row: int) -> tuple[Row, ...]:
         """One card for each call, pointing at the row that made it. `first_row` is the index in
