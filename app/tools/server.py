@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -63,11 +64,11 @@ class Connection:
             except MCPError as error:
                 if not lost.is_set() and error.code != CONNECTION_CLOSED:
                     return Outcome(f"The tool failed: {error}", is_error=True)
-                lost.set()
+                self._lose(lost)
                 died = f"The tool server {name!r} ended in the middle of the call."
                 return Outcome(f"{died} Whether the tool did its work is not known.", is_error=True)
             except Exception as error:  # noqa: BLE001 - the door: servers answer anything
-                lost.set()
+                self._lose(lost)
                 return Outcome(f"The call failed: {_words(error)}", is_error=True)
             text = text_of_result(result.content, result.structured_content)
             return Outcome(text, is_error=bool(result.is_error))
@@ -102,21 +103,27 @@ class Connection:
     async def _live(self) -> None:
         """One life of it. Returns when it is lost, raises if it never came to be."""
         lost = self._lost = trio.Event()
+        came = False
         try:
             async with self._transport(lost) as transport:
                 with trio.fail_after(START_SECONDS) as starting:
                     async with Client(transport, cache=None) as client:
                         self.tools = await _tools_of(client)
                         starting.deadline = float("inf")
-                        self._client, self.problem = client, None
+                        self._client, self.problem, came = client, None, not lost.is_set()
                         self._settled.set()
                         await lost.wait()
         except* Exception:
-            if not lost.is_set():
+            if not came:
                 raise  # else its end may be as untidy as it likes
         finally:
-            if self._client is not None:
-                self._client, self._settled = None, trio.Event()
+            self._lose(lost)
+
+    def _lose(self, lost: trio.Event) -> None:
+        """That life of it is over. Who calls from now on waits for the next."""
+        lost.set()
+        if self._client is not None and lost is self._lost:
+            self._client, self._settled = None, trio.Event()
 
     @asynccontextmanager
     async def _transport(self, lost: trio.Event) -> AsyncIterator[Any]:
@@ -137,7 +144,7 @@ class Connection:
         with os.fdopen(writes, "w") as errlog:
             async with trio.lowlevel.FdStream(reads) as said, trio.open_nursery() as nursery:
                 nursery.start_soon(self._log_stderr, said)
-                yield _watched(stdio_client(parameters, errlog), lost)
+                yield _watched(stdio_client(parameters, errlog), partial(self._lose, lost))
                 nursery.cancel_scope.cancel()
 
     async def _log_stderr(self, said: trio.lowlevel.FdStream) -> None:
@@ -152,8 +159,8 @@ class Connection:
 
 
 @asynccontextmanager
-async def _watched(transport: Any, lost: trio.Event) -> AsyncIterator[Any]:
-    """The same transport; `lost` is set when the server closes its end, also while it is idle."""
+async def _watched(transport: Any, lose: Callable[[], None]) -> AsyncIterator[Any]:
+    """The same transport; `lose` is called when the server closes its end, also while idle."""
     async with transport as (read, write), anyio.create_task_group() as tasks:
         send, receive = anyio.create_memory_object_stream[Any](0)
 
@@ -162,7 +169,7 @@ async def _watched(transport: Any, lost: trio.Event) -> AsyncIterator[Any]:
                 async with send:
                     async for message in read:
                         await send.send(message)
-            lost.set()
+            lose()
 
         tasks.start_soon(pass_on)
         async with receive:
