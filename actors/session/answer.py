@@ -154,20 +154,19 @@ class Answer:
         Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
         turn.
         """
-        not_run = [_not_run(row) for row in asked if self._was_not_run(row)]
+        not_run = {row["call_id"]: _not_run(row) for row in asked if self._was_not_run(row)}
         if self.empty and not not_run:
             return tuple(self._remarks())
         row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
         if self.reasoning:
             row["reasoning"] = self.reasoning
         if self._calls or not_run:
-            told = {card["tid"] for card in not_run}
-            calls = [call.summary() for key, call in self._calls.items() if key not in told]
-            row["_partial_tool_calls"] = calls + not_run
+            called = {call_id: call.summary() for call_id, call in self._calls.items()}
+            row["_partial_tool_calls"] = list((called | not_run).values())
         return (*self._remarks(), row)
 
     def _was_not_run(self, asked: Row) -> bool:
-        call = self._calls.get(asked.get("call_id", ""))
+        call = self._calls.get(asked["call_id"])
         if call is None:
             return True
         return call.completed is None and asked.get("choice") in ("deny", "expired")
