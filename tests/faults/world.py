@@ -50,7 +50,7 @@ __all__ = ["Report", "play"]
 DATA_DIR = Path("/data")
 FOREVER = 1e6  # seconds of the mock clock after which it hangs
 REST = 320.0  # longer than it takes to be put away
-ASKING = 0.3  # of the programs have agents that ask before they call a tool
+ASKING = 0.4  # of the programs have agents that ask before they call tools, and call more of them
 APPROVAL_SECONDS = 5.0
 TOKENS = 10  # what each request says to have used
 
@@ -680,6 +680,8 @@ class Life:
             raise AgentError("rate_limit", "slower, please")
 
     async def _act(self, act: str, place: int, talk: Talk, turn: AgentTurn, emit: Emit) -> None:
+        if self.world.asks and act in ("reasoning", "pause"):
+            act = "tool"
         match act:
             case "text":
                 text = f"{talk.number}.{place} "
