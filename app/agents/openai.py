@@ -105,9 +105,9 @@ class OpenAIAgent:
             reply = Reply(spent)
             await self._ask(body, reply, emit)
             calls = reply.calls.complete(used)
-            if not calls:
+            if not calls or toolbox is None:
                 return
-            if toolbox is None or number > ROUNDS:
+            if number > ROUNDS:
                 break
             body["messages"].append(assistant_row("".join(reply.texts), calls))
             body["messages"] += await run_calls(calls, turn, emit, toolbox, number)

@@ -29,7 +29,15 @@ RESTARTS = 3
 PAUSE_SECONDS = 0.5
 MOST_TOOLS = 256
 LINE = 1000  # characters of a line on its stderr
+ENDS = (
+    OSError,
+    httpx2.TransportError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+)
 NOT_RUN = "The tool was not run."
+FORGOTTEN = "Session terminated"  # what the SDK makes of a 404 to a session over HTTP
 
 
 class Connection:
@@ -61,15 +69,16 @@ class Connection:
         with trio.move_on_after(self.server.timeout):
             try:
                 result = await client.call_tool(tool, arguments)
-            except MCPError as error:
-                if not lost.is_set() and error.code != CONNECTION_CLOSED:
-                    return Outcome(f"The tool failed: {error}", is_error=True)
+            except Exception as error:  # noqa: BLE001 - the door: servers answer anything
+                if isinstance(error, MCPError) and error.message == FORGOTTEN:
+                    self._lose(lost)
+                    anew = f"The tool server {name!r} was started anew. {NOT_RUN} Call it again."
+                    return Outcome(anew, is_error=True)
+                if not (lost.is_set() or _is_end(error)):
+                    return Outcome(f"The tool failed: {_words(error)}.", is_error=True)
                 self._lose(lost)
                 died = f"The tool server {name!r} ended in the middle of the call."
                 return Outcome(f"{died} Whether the tool did its work is not known.", is_error=True)
-            except Exception as error:  # noqa: BLE001 - the door: servers answer anything
-                self._lose(lost)
-                return Outcome(f"The call failed: {_words(error)}", is_error=True)
             text = text_of_result(result.content, result.structured_content)
             return Outcome(text, is_error=bool(result.is_error))
         seconds = f"{self.server.timeout:g} s"
@@ -187,6 +196,12 @@ async def _tools_of(client: Client) -> list[Any]:
         if not cursor:
             break
     return tools[:MOST_TOOLS]
+
+
+def _is_end(error: BaseException) -> bool:
+    if isinstance(error, MCPError):
+        return bool(error.code == CONNECTION_CLOSED)
+    return isinstance(error, ENDS)
 
 
 def _leaf(error: BaseException) -> BaseException:
