@@ -67,8 +67,11 @@ class Chunk(msgspec.Struct):
 
     @property
     def tool_calls(self) -> list[ToolCallDelta]:
-        deltas = (choice.delta for choice in self.choices or ())
-        return [call for delta in deltas if delta for call in delta.tool_calls or ()]
+        found: list[ToolCallDelta] = []
+        for choice in self.choices or ():
+            if choice.delta is not None and choice.delta.tool_calls:
+                found += choice.delta.tool_calls
+        return found
 
     @property
     def finished(self) -> bool:

@@ -24,6 +24,7 @@ __all__ = ["Connection", "open_toolbox"]
 log = logging.getLogger("app.tools")
 
 START_SECONDS = 30.0
+GIVEN_UP_SECONDS = 60.0  # so long a server that cannot be started delays no turn
 STABLE_SECONDS = 60.0  # one that lived so long may die again
 RESTARTS = 3
 PAUSE_SECONDS = 0.5
@@ -51,10 +52,12 @@ class Connection:
         self._lost = trio.Event()
         self._settled = trio.Event()  # connected, or given up
         self._wanted = trio.Event()
+        self._gave_up_at = 0.0
 
     async def ready(self) -> bool:
-        """Wait until it is connected, or cannot be. One that was given up is tried once more."""
-        if self._settled.is_set() and self._client is None:
+        """Wait until it is connected, or cannot be. One given up is tried again in a while."""
+        rested = trio.current_time() - self._gave_up_at >= GIVEN_UP_SECONDS
+        if self._settled.is_set() and self._client is None and rested:
             self._settled = trio.Event()
             self._wanted.set()
         await self._settled.wait()
@@ -97,13 +100,14 @@ class Connection:
             except Exception as error:  # noqa: BLE001 - the door: a server may be anything
                 self.problem = f"The tool server {self.server.name!r} cannot be started: "
                 self.problem += f"{_words(error)}."
-                retry = not isinstance(_leaf(error), OSError)
+                retry = not isinstance(_leaf(error), OSError | trio.TooSlowError)
             lived = trio.current_time() - began
             failures = 1 if lived > STABLE_SECONDS else failures + 1
             log.warning("%s", self.problem)
             if retry and failures <= RESTARTS:
                 await trio.sleep(PAUSE_SECONDS * 2 ** (failures - 1))
             else:
+                self._gave_up_at = trio.current_time()
                 self._settled.set()
                 await self._wanted.wait()
                 self._wanted = trio.Event()
