@@ -7,7 +7,6 @@ an answer (once, session, deny) or what came in its place (expired, cancelled, i
 A tool that is allowed for the whole session is a row of `grants`: `tool` and `at`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from .record import Record, Row
@@ -57,14 +56,21 @@ def asked(record: Record, row: Row) -> Fields:
 
 
 def answered(record: Record, approval_id: str, choice: str, now: float) -> Fields:
-    """The answer, and what it allows from now on, in one step. Raises `ApprovalNotFound`, or
+    """The answer, and what it allows from now on, in one step: a tool that is allowed for the
+    session is so for all its calls that wait. Raises `ApprovalNotFound`, or
     `ApprovalClosed` with what was answered first.
     """
     row = find(record, approval_id)
     if "choice" in row:
         raise ApprovalClosed(row["choice"])
-    closed = row | {"choice": choice, "closed_at": now}
-    fields: Fields = {"approvals": tuple(closed if r is row else r for r in record.approvals)}
+    closed = {"choice": choice, "closed_at": now}
+
+    def is_answered(other: Row) -> bool:
+        alike = choice == "session" and other["tool"] == row["tool"] and "choice" not in other
+        return other is row or alike
+
+    rows = tuple(one | closed if is_answered(one) else one for one in record.approvals)
+    fields: Fields = {"approvals": rows}
     if choice == "session" and not is_granted(record, row["tool"]):
         fields["grants"] = (*record.grants, {"tool": row["tool"], "at": now})
     return fields
@@ -74,7 +80,7 @@ def revoked(record: Record, tool: str) -> Fields:
     return {"grants": tuple(row for row in record.grants if row.get("tool") != tool)}
 
 
-def with_turn_closed(record: Record, choice: str, at: float | None) -> Sequence[Row]:
+def with_turn_closed(record: Record, choice: str, at: float | None) -> tuple[Row, ...]:
     """None is open without a turn that waits for it. The arguments are in the transcript now."""
     at = record.updated_at if at is None else at
     return tuple(

@@ -35,10 +35,12 @@ class Approving:
         return row
 
     async def answer(self, command: AnswerApproval) -> Snapshot:
-        await self._ledger.commit(self._ledger.decide(command))
-        row = approvals.find(self._ledger.present, command.approval_id)
-        turn = self._turns.current(row["turn_id"])
-        if turn is not None:
-            turn.feed.put(ApprovalEnded(command.approval_id, command.choice))
-            turn.decided(command.approval_id, command.choice)
+        event = self._ledger.decide(command)
+        waited = approvals.open_approvals(self._ledger.present)
+        await self._ledger.commit(event)
+        for row in (approvals.find(self._ledger.present, row["id"]) for row in waited):
+            turn = self._turns.current(row["turn_id"])
+            if turn is not None and "choice" in row:
+                turn.feed.put(ApprovalEnded(row["id"], row["choice"]))
+                turn.decided(row["id"], row["choice"])
         return self._ledger.snapshot()

@@ -144,6 +144,33 @@ async def test_a_tool_allowed_for_the_session_is_asked_for_again_once_that_is_ta
         assert (await ask(after))["tool"] == "remove"
 
 
+async def test_a_tool_allowed_for_the_session_is_allowed_for_all_calls_that_wait(open_room):
+    choices = {}
+
+    async def agent(turn, emit):
+        async def call(call_id, tool):
+            choices[call_id] = (await turn.approve(call_id, tool, {})).choice
+
+        async with trio.open_nursery() as nursery:
+            for call_id, tool in (("a", "remove"), ("b", "remove"), ("c", "other")):
+                nursery.start_soon(call, call_id, tool)
+        await emit(TextDelta("done"))
+
+    async with open_room(agent=agent) as room:
+        session = await room.new(keep=True)
+        accepted = await session.ask(StartTurn("go"))
+        await wait_all_tasks_blocked(0.01)
+        rows = {row["call_id"]: row for row in open_approvals(await room.record())}
+        await session.ask(AnswerApproval(rows["a"]["id"], "session"))
+        assert [row["call_id"] for row in open_approvals(await room.record())] == ["c"]
+        with pytest.raises(ApprovalClosed):
+            await session.ask(AnswerApproval(rows["b"]["id"], "deny"))
+        await session.ask(AnswerApproval(rows["c"]["id"], "deny"))
+        events = [entry.event for entry in await room.events(accepted.turn_id)]
+    assert choices == {"a": "session", "b": "session", "c": "deny"}
+    assert sum(isinstance(event, ApprovalEnded) for event in events) == 3
+
+
 async def test_a_grant_taken_back_while_the_turn_runs_stays_taken_back(asked, open_room):
     room, row = asked
     await room.session().ask(AnswerApproval(row["id"], "session"))
