@@ -69,7 +69,7 @@ class Chunk(msgspec.Struct):
     def tool_calls(self) -> list[ToolCallDelta]:
         found: list[ToolCallDelta] = []
         for choice in self.choices or ():
-            if choice.delta is not None and choice.delta.tool_calls:
+            if not choice.index and choice.delta is not None and choice.delta.tool_calls:
                 found += choice.delta.tool_calls
         return found
 

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from .chunks import ToolCallDelta
-from .provider_errors import malformed
+from .provider_errors import endless
 
 __all__ = ["Call", "Calls", "assistant_row", "tool_row"]
 
-LONGEST = 1_000_000  # characters of the arguments of one call
+LONGEST = 1_000_000  # characters of the calls of one answer
+DEEPEST = 50  # what is nested deeper is not meant for people who are to allow it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Calls:
     def __init__(self) -> None:
         self._pieces: list[_Pieces] = []
         self._at: dict[int | None, _Pieces] = {}
+        self._size = 0
 
     def add(self, deltas: Iterable[ToolCallDelta]) -> None:
         """Raises `AgentError` for more than anybody means."""
@@ -44,9 +46,10 @@ class Calls:
             if delta.function is not None:
                 pieces.name += delta.function.name or ""
                 pieces.arguments.append(delta.function.arguments or "")
-                pieces.size += len(pieces.arguments[-1])
-            if pieces.size > LONGEST:
-                raise malformed(f"a tool call of more than {LONGEST} characters")
+                self._size += len(delta.function.name or "") + len(pieces.arguments[-1])
+            self._size += 1
+            if self._size > LONGEST:
+                raise endless(f"tool calls of more than {LONGEST} characters")
 
     def complete(self, used: set[str]) -> list[Call]:
         """All of them. None gets an id that is `used`; the new ones are added to it."""
@@ -65,7 +68,6 @@ class _Pieces:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
-        self.size = 0
 
 
 def _call(call_id: str, name: str, text: str) -> Call:
@@ -75,7 +77,16 @@ def _call(call_id: str, name: str, text: str) -> Call:
         return Call(call_id, name, {"arguments": text}, f"The arguments are no JSON: {error}.")
     if not isinstance(arguments, dict):
         return Call(call_id, name, {"arguments": text}, "The arguments must be a JSON object.")
+    if _is_deeper(arguments, DEEPEST):
+        return Call(call_id, name, {"arguments": text}, "The arguments are nested too deeply.")
     return Call(call_id, name, arguments)
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inner)
 
 
 def assistant_row(text: str, calls: Sequence[Call]) -> dict[str, Any]:

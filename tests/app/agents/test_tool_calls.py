@@ -54,7 +54,10 @@ def test_no_arguments_are_none():
     assert said(calls_of({"index": 0, "id": "a"})) == [("a", "", {})]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '"x"', '{"a": 1e999999', "{" * 5000, "nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", '"x"', '{"a": 1e999999', "{" * 5000, "nonsense", '{"a":' * 99 + "1" + "}" * 99],
+)
 def test_arguments_that_are_none_are_told_to_the_model(text):
     (call,) = calls_of(piece(0, "a", "one", text))
     assert call.problem
@@ -63,5 +66,9 @@ def test_arguments_that_are_none_are_told_to_the_model(text):
 
 
 def test_a_call_without_end_is_refused():
-    with pytest.raises(AgentError):
-        calls_of(piece(0, "a", "one", "x" * (LONGEST + 1)))
+    for pieces in (
+        [piece(0, "a", "one", "x" * LONGEST)],
+        [piece(0, "", "x" * 99)] * (LONGEST // 99),
+    ):
+        with pytest.raises(AgentError, match="too much"):
+            calls_of(*pieces)
