@@ -52,6 +52,7 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
+        """May the call be made?"""
         return self.choice in ("once", "session")
 
 
