@@ -16,8 +16,8 @@ from .entries import FeedEvent, Steered, TurnFailed
 from .feeds import TurnFeed
 from .messages import AnswerApproval, AskApproval, Checkpoint, TurnOutput
 from .record import Row
-from .reports import TurnReport, outcome_of
 from .refusals import ApprovalClosed, StorageFailed
+from .reports import TurnReport, outcome_of
 from .shared import Shared
 
 __all__ = ["RunningTurn", "failure_of"]
