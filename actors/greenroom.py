@@ -139,6 +139,7 @@ class Greenroom:
 
     @property
     def turns_started(self) -> int:
+        """Since this process began."""
         return self._shared.turns_started
 
     def statistics(self) -> Statistics:
