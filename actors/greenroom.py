@@ -142,6 +142,7 @@ class Greenroom:
 
     @property
     def turns_started(self) -> int:
+        """Since this process began."""
         return self._shared.turns_started
 
     def statistics(self) -> Statistics:
@@ -248,6 +249,7 @@ async def open_greenroom(
     checkpoint_seconds: float = 15.0,
     on_turn_ended: Callable[[TurnReport], None] = lambda report: None,
     admission: Admission | None = None,
+    approval_seconds: float = 600.0,
     disk: Disk | None = None,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -284,6 +286,7 @@ async def open_greenroom(
                 checkpoint_seconds=checkpoint_seconds,
                 admission=admission or Admission(),
                 on_turn_ended=on_turn_ended,
+                approval_seconds=approval_seconds,
             )
             database = data_dir / "search.sqlite" if disk is None else None
             async with (

@@ -7,7 +7,7 @@ import msgspec
 from actors.session.messages import CreateSession
 from actors.session.record import Record
 
-__all__ = ["BadRequest", "decode_body", "import_of", "require"]
+__all__ = ["CHOICES", "BadRequest", "decode_body", "import_of", "require"]
 
 TITLE_LENGTH = 80
 
@@ -15,6 +15,14 @@ TITLE_LENGTH = 80
 class BadRequest(Exception):
     """The request makes no sense, and its text says why. Nothing has happened."""
 
+
+# "always" is what some clients call it.
+CHOICES: dict[str, Literal["once", "session", "deny"]] = {
+    "once": "once",
+    "session": "session",
+    "always": "session",
+    "deny": "deny",
+}
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -67,6 +75,17 @@ class WaitingBody(msgspec.Struct):
     session_id: str | None = None
     id: str | None = None
     message: str | None = None
+
+
+class ApprovalBody(msgspec.Struct):
+    session_id: str | None = None
+    approval_id: str | None = None
+    choice: str | None = None
+
+
+class GrantBody(msgspec.Struct):
+    session_id: str | None = None
+    tool: str | None = None
 
 
 class RenameBody(msgspec.Struct):

@@ -72,6 +72,8 @@ def _running(turn: TurnStanding) -> str:
     quiet = in_words(turn.quiet_seconds)
     if turn.last == "ToolStarted":
         return f"{said}; a tool has been at work for {quiet}."
+    if turn.last == "ApprovalAsked":
+        return f"{said}; it has waited for {quiet} until somebody allows a tool call."
     if turn.last == "TurnCompressing":
         return f"{said}; a summary of what is old has been in the making for {quiet}."
     return f"{said}; the last words came {quiet} ago."

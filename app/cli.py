@@ -22,6 +22,7 @@ from .config import (
     api_key_from,
     local_extra_installed,
     make_config,
+    tools_extra_installed,
 )
 
 __all__ = ["main"]
@@ -136,6 +137,21 @@ def _limits(given: Sequence[str]) -> dict[str, int]:
     help="How often the record of a running turn is saved, if a tool call was completed.",
 )
 @click.option(
+    "--mcp-config",
+    type=click.Path(path_type=Path),
+    envvar="GREENROOM_MCP_CONFIG",
+    metavar="FILE",
+    help="MCP servers whose tools the model may call, as other MCP hosts name them.",
+)
+@click.option(
+    "--approval-seconds",
+    default=600.0,
+    type=float,
+    envvar="GREENROOM_APPROVAL_SECONDS",
+    show_default=True,
+    help="How long a tool call waits to be allowed; then it is denied.",
+)
+@click.option(
     "--page-dir",
     type=click.Path(path_type=Path),
     envvar="GREENROOM_PAGE_DIR",
@@ -191,6 +207,8 @@ def greenroom(
     titles: str,
     context_tokens: int | None,
     checkpoint_seconds: float,
+    mcp_config: Path | None,
+    approval_seconds: float,
     page_dir: Path | None,
     http: str,
     limits: dict[str, int],
@@ -218,7 +236,11 @@ def greenroom(
         allowed_hosts=allowed_hosts,
         behind_proxy=behind_proxy,
         limits=limits,
+        mcp_config=mcp_config,
+        approval_seconds=approval_seconds,
+        environment=os.environ,
         local_installed=local_extra_installed(),
+        tools_installed=tools_extra_installed(),
     )
     return _run(config)
 

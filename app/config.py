@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from .tools.config import ToolsError, ToolServer, servers_in
+
 __all__ = [
     "AGENTS",
     "HTTP",
@@ -19,6 +21,7 @@ __all__ = [
     "api_key_from",
     "local_extra_installed",
     "make_config",
+    "tools_extra_installed",
 ]
 
 AgentName = Literal["openai", "local", "demo"]
@@ -62,6 +65,8 @@ class Config:
     behind_proxy: bool = False
     public: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
+    tool_servers: tuple[ToolServer, ...] = ()
+    approval_seconds: float = 600.0
 
 
 def make_config(
@@ -83,9 +88,15 @@ def make_config(
     allowed_hosts: Sequence[str] = (),
     behind_proxy: bool = False,
     limits: Mapping[str, int] | None = None,
+    mcp_config: Path | None = None,
+    approval_seconds: float = 600.0,
+    environment: Mapping[str, str] | None = None,
     local_installed: bool = False,
+    tools_installed: bool = False,
 ) -> Config:
-    """Check the settings and choose the agent, or raise `ConfigError`."""
+    """Check the settings and choose the agent, or raise `ConfigError`. `environment` is for the
+    variables that the file of the tools names.
+    """
     base_url = _checked_base_url(base_url)
     model = (model or "").strip() or None
     chosen = _choose_agent(agent, base_url, api_key, model, local_installed)
@@ -107,6 +118,8 @@ def make_config(
         allowed_hosts=tuple(_checked_allowed_host(name) for name in allowed_hosts),
         behind_proxy=behind_proxy,
         limits=dict(limits or {}),
+        tool_servers=_checked_tools(mcp_config, chosen, environment or {}, tools_installed),
+        approval_seconds=_checked_approval(approval_seconds),
     )
 
 
@@ -121,6 +134,11 @@ def api_key_from(environment: Mapping[str, str]) -> str | None:
 def local_extra_installed() -> bool:
     """Whether the `local` extra is there, without paying for its import."""
     return importlib.util.find_spec("xllamacpp") is not None
+
+
+def tools_extra_installed() -> bool:
+    """Whether the `tools` extra is there."""
+    return importlib.util.find_spec("mcp") is not None
 
 
 def _choose_agent(
@@ -184,6 +202,32 @@ def _checked_context(tokens: int | None) -> int | None:
 def _checked_checkpoint(seconds: float) -> float:
     if not 0.1 <= seconds <= 3600:
         raise ConfigError(f"checkpoints every {seconds:g} s: choose between 0.1 and 3600")
+    return seconds
+
+
+def _checked_tools(
+    file: Path | None, agent: str, environment: Mapping[str, str], installed: bool
+) -> tuple[ToolServer, ...]:
+    if file is None:
+        return ()
+    try:
+        servers = servers_in(file.expanduser().read_bytes(), environment)
+    except OSError as error:
+        raise ConfigError(f"cannot read {str(file)!r}: {error.strerror}") from error
+    except ToolsError as error:
+        raise ConfigError(f"the tools in {str(file)!r} cannot be used: {error}") from error
+    if servers and agent != "openai":
+        raise ConfigError(f"tools need the openai agent, and the {agent} agent was chosen")
+    if servers and not installed:
+        raise ConfigError(
+            "tools are not installed; install them with: pip install 'greenroom[tools]'"
+        )
+    return servers
+
+
+def _checked_approval(seconds: float) -> float:
+    if not 1 <= seconds <= 7 * 86_400:
+        raise ConfigError(f"approvals expire after {seconds:g} s: choose between 1 and 604800")
     return seconds
 
 

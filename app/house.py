@@ -63,6 +63,7 @@ async def open_house(config: Config, stopping: trio.Event) -> AsyncIterator[Hous
             checkpoint_seconds=config.checkpoint_seconds,
             on_turn_ended=turn_ended,
             admission=admission,
+            approval_seconds=config.approval_seconds,
         ) as greenroom,
         open_answers(config.data_dir / "answers") as answers,
         trio.open_nursery() as nursery,

@@ -18,6 +18,8 @@ from actors.projects.messages import (
 from actors.search.messages import SearchUnavailable
 from actors.session.record import RecordDamaged
 from actors.session.refusals import (
+    ApprovalClosed,
+    ApprovalNotFound,
     BlankMessage,
     KeyReused,
     MessageNotWaiting,
@@ -57,6 +59,7 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     NothingToRemove: (409, "There is nothing that could be answered again"),
     SessionExists: (409, "There is a session of this id already"),
     MessageNotWaiting: (404, "This message is not waiting any more"),
+    ApprovalNotFound: (404, "There is no such approval"),
     NotCompressible: (400, None),
     KeyReused: (422, "This Idempotency-Key was used for another request"),
     ProjectNotFound: (404, "Project not found"),
@@ -71,6 +74,14 @@ STATUS: dict[type[Exception], tuple[int, str | None]] = {
     ActorCrashed: (500, "Internal server error"),
     StoreFull: (507, None),
     StoreError: (503, None),
+}
+ANSWERED = {
+    "once": "This was answered already: allowed once",
+    "session": "This was answered already: allowed for the session",
+    "deny": "This was answered already: denied",
+    "expired": "Nobody answered in time, so this was denied",
+    "cancelled": "The turn that asked for this was stopped, so it was not run",
+    "interrupted": "The turn that asked for this has ended, so it was not run",
 }
 RETRY_AFTER = {429: "1", 503: "1"}
 
@@ -103,6 +114,9 @@ async def _refused(error: Exception) -> Response:
         return error_response(error.status, str(error), param=error.param, code=error.code)
     if isinstance(error, TurnRunning):
         return error_response(409, str(STATUS[TurnRunning][1]), active_stream_id=error.turn_id)
+    if isinstance(error, ApprovalClosed):
+        text = ANSWERED.get(error.choice, ANSWERED["interrupted"])
+        return error_response(409, text, answered=error.choice, stale=True)
     if isinstance(error, PinLimit):
         text = f"Up to {error.limit} sessions can be pinned. Unpin one first."
         return error_response(400, text)

@@ -12,7 +12,7 @@ from .requests import CURRENT
 __all__ = ["log_to_stderr"]
 
 # Their debug output holds whole headers, or what was asked.
-TOO_OPEN = ("httpcore", "hpack", "urllib3", "markdown_it")
+TOO_OPEN = ("httpcore", "httpcore2", "hpack", "urllib3", "markdown_it")
 
 
 def log_to_stderr(level: str, form: str) -> None:
@@ -21,6 +21,7 @@ def log_to_stderr(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in TOO_OPEN:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)  # it quotes what tools have said
 
 
 class Lines(logging.Formatter):

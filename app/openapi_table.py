@@ -86,8 +86,8 @@ CURSOR = {
 
 OK = {"ok": bool}
 PAGING = ("limit", "offset", "archived_limit", "archived_offset")
-Error, Row, Session, Waiting, Project = map(
-    Schema.named, ("Error", "Row", "Session", "Waiting", "Project")
+Error, Row, Session, Waiting, Project, Approval, Grant = map(
+    Schema.named, ("Error", "Row", "Session", "Waiting", "Project", "Approval", "Grant")
 )
 Usage = {
     "input_tokens": int,
@@ -113,8 +113,27 @@ _COMPACT = _ROW | {
     "queue": [Waiting],
 }
 
+_APPROVAL = {
+    "approval_id": str,
+    "tool": str,
+    "tid": str,
+    "args": dict[str, Any],
+    "command": str,
+    "description": str,
+    "pattern_key": str,
+    "pattern_keys": list[str],
+    "expires_at": float,
+    "pending_count": int,
+}
+
 COMPONENTS: dict[str, Shape] = {
-    "Error": {"error": str, "active_stream_id?": str | None, "type?": str},
+    "Error": {
+        "error": str,
+        "active_stream_id?": str | None,
+        "type?": str,
+        "answered?": str,
+        "stale?": bool,
+    },
     "Row": _ROW,
     "Compact": _COMPACT,
     "Session": _COMPACT
@@ -125,6 +144,8 @@ COMPONENTS: dict[str, Shape] = {
         "pending_started_at": float | None,
         "pending_user_source": str | None,
         "message_count": int,
+        "approvals": [Approval],
+        "grants": [Grant],
         "_messages_truncated": bool,
         "_messages_offset": int,
         "_msg_limit_max": int,
@@ -138,6 +159,8 @@ COMPONENTS: dict[str, Shape] = {
         "queued_at?": float,
         "steer?": bool,
     },
+    "Approval": _APPROVAL | {"session_id": str, "stream_id": str},
+    "Grant": {"tool": str, "at": float},
     "Project": {
         "project_id": str,
         "name": str,
@@ -181,6 +204,8 @@ OF_A_TURN: dict[str, Shape] = {
     "reasoning": {"text": str},
     "tool": _TOOL,
     "tool_complete": _TOOL | {"is_error": bool},
+    "approval": _APPROVAL,
+    "approval_resolved": {"approval_id": str, "choice": str},
     "warning": {"type": str, "message": str},
     "steered": {"id": str, "text": str},
     "metering": {"tps_available": bool, "usage": dict[str, Any]},
@@ -463,6 +488,23 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /api/session/queue/remove": _change(
         "Take back what waits", bodies.WaitingBody, OK | QUEUE, "id"
+    ),
+    "GET /api/approval/pending": Operation(
+        "The first tool call that waits to be allowed",
+        query=SESSION,
+        answer={"pending": (Approval, None), "pending_count": int},
+        refuses=READS,
+    ),
+    "POST /api/approval/respond": _change(
+        "Allow a tool call, or deny it",
+        bodies.ApprovalBody,
+        OK | {"choice": str},
+        "choice",
+        "approval_id",
+        narrowed={"choice": {"enum": list(bodies.CHOICES)}},
+    ),
+    "POST /api/approval/revoke": _change(
+        "Have a tool asked for again", bodies.GrantBody, OK | {"grants": [Grant]}, "tool"
     ),
     "POST /api/btw": _change(
         "Ask something beside the conversation",

@@ -35,7 +35,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 CONSTANT: dict[str, dict[str, Any]] = {
-    "/api/approval/pending": {"pending": None, "pending_count": 0},
     "/api/clarify/pending": {"pending": None},
     "/api/git-info": {"git": None},
     "/api/onboarding/status": {"completed": True, "settings": {}, "system": {}, "setup": {}},

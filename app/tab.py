@@ -33,7 +33,7 @@ KEEPALIVE = b": keepalive\n\n"
 
 LISTED = (
     *("session_id", "title", "last_message_at", "pinned", "archived", "project_id"),
-    *("message_count", "waiting_count"),
+    *("message_count", "waiting_count", "approval_count"),
 )
 
 Batch = tuple[str, Sequence[Entry]] | Sequence[Notice | None]

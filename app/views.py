@@ -14,8 +14,11 @@ from actors.session.agent import (
     Usage,
     Warned,
 )
+from actors.session.approvals import open_approvals
 from actors.session.dumping import dump
 from actors.session.entries import (
+    ApprovalAsked,
+    ApprovalEnded,
     FeedEvent,
     Steered,
     StreamEnded,
@@ -29,12 +32,13 @@ from actors.session.entries import (
     TurnFailed,
 )
 from actors.session.messages import CompressionState, Snapshot
-from actors.session.record import Record, summary
+from actors.session.record import Record, Row, summary
 from actors.session.transcript import last_user_row, revision
 
 from .redaction import redacted
 
 __all__ = [
+    "approvals_of",
     "compact",
     "compressed",
     "event_of",
@@ -124,6 +128,28 @@ def waiting_of(record: Record) -> msgspec.Raw:
     return msgspec.Raw(redacted(msgspec.json.encode(rows)))
 
 
+def approvals_of(record: Record) -> list[dict[str, Any]]:
+    """The tool calls that somebody is asked to allow, the oldest first."""
+    waiting = open_approvals(record)
+    more = {"session_id": record.session_id, "pending_count": len(waiting)}
+    return [_approval(row) | more | {"stream_id": row["turn_id"]} for row in waiting]
+
+
+def _approval(row: Row) -> dict[str, Any]:
+    arguments = msgspec.json.format(msgspec.json.encode(row["arguments"])).decode()
+    return {
+        "approval_id": row["id"],
+        "tool": row["tool"],
+        "tid": row["call_id"],
+        "args": row["arguments"],
+        "command": f"{row['tool']} {arguments}",
+        "description": f"The model wants to call the tool {row['tool']}.",
+        "pattern_key": row["tool"],
+        "pattern_keys": [row["tool"]],
+        "expires_at": row["expires_at"],
+    }
+
+
 def full_session(
     snapshot: Snapshot,
     *,
@@ -142,6 +168,8 @@ def full_session(
         "pending_attachments": record.pending_attachments,
         "pending_started_at": record.pending_started_at,
         "pending_user_source": record.pending_user_source,
+        "approvals": approvals_of(record),
+        "grants": record.grants,
         "message_count": len(record.messages),
         "_messages_truncated": messages and start > 0,
         "_messages_offset": start if messages else 0,
@@ -222,6 +250,11 @@ def event_of(event: FeedEvent) -> tuple[str, dict[str, Any]]:
                 "preview": event.result[:200],
                 "is_error": event.is_error,
             }
+        case ApprovalAsked(approval_id, call_id, tool, arguments, expires_at):
+            row = {"id": approval_id, "call_id": call_id, "tool": tool, "arguments": arguments}
+            return "approval", _approval(row | {"expires_at": expires_at}) | {"pending_count": 1}
+        case ApprovalEnded(approval_id, choice):
+            return "approval_resolved", {"approval_id": approval_id, "choice": choice}
         case Warned(kind, message):
             return "warning", {"type": kind, "message": message}
         case TurnBegan(session_id):

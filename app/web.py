@@ -14,6 +14,7 @@ from actors.greenroom import Greenroom
 
 from . import (
     __version__,
+    approvals,
     changes,
     chat,
     inspector,
@@ -99,6 +100,7 @@ def create_app(
         changes.routes(view),
         projects.routes(view),
         chat.routes(view),
+        approvals.routes(view),
         side_streams.routes(view, stopping),
         tab.routes(view, stopping),
         inspector.routes(view, stopping),

@@ -54,6 +54,10 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "pytest": ("actors.testing.plugin",),
     "argon2": ("app.authority.secrets",),
     "xllamacpp": ("app.agents.llama_server",),
+    "mcp": ("app.tools.server",),
+    "mcp_types": ("app.tools.server",),
+    "httpx2": ("app.tools.server",),
+    "anyio": ("app.tools.server",),
 }
 # No clock, no task, no web: these are plain functions and data.
 PURE = (
@@ -68,6 +72,7 @@ PURE = (
     "actors.search.text",
     "actors.session.amendments",
     "actors.session.answer",
+    "actors.session.approvals",
     "actors.session.context",
     "actors.session.copies",
     "actors.session.dumping",
@@ -89,6 +94,7 @@ PURE = (
     "app.agents.provider_errors",
     "app.authority.hosts",
     "app.authority.throttle",
+    "app.agents.tool_calls",
     "app.bodies",
     "app.busy",
     "app.config",
@@ -103,6 +109,8 @@ PURE = (
     "app.openai_api.schemas",
     "app.past",
     "app.redaction",
+    "app.tools.config",
+    "app.tools.results",
     "app.views",
 )
 

@@ -10,10 +10,13 @@ from .agent import (
     ToolCompleted,
     ToolStarted,
     Usage,
+    Verdict,
     Warned,
 )
 from .entries import (
     TERMINAL,
+    ApprovalAsked,
+    ApprovalEnded,
     Entry,
     FeedEvent,
     StreamEnded,
@@ -23,17 +26,21 @@ from .entries import (
     TurnFailed,
 )
 from .messages import (
+    AnswerApproval,
     CancelTurn,
     CreateSession,
     DeleteSession,
     GetSession,
     Once,
     Rename,
+    RevokeGrant,
     Snapshot,
     StartTurn,
     TurnAccepted,
 )
 from .refusals import (
+    ApprovalClosed,
+    ApprovalNotFound,
     BlankMessage,
     SessionExists,
     SessionNotFound,
@@ -47,6 +54,11 @@ __all__ = [
     "Agent",
     "AgentError",
     "AgentTurn",
+    "AnswerApproval",
+    "ApprovalAsked",
+    "ApprovalClosed",
+    "ApprovalEnded",
+    "ApprovalNotFound",
     "BlankMessage",
     "CancelTurn",
     "CreateSession",
@@ -58,6 +70,7 @@ __all__ = [
     "Once",
     "ReasoningDelta",
     "Rename",
+    "RevokeGrant",
     "SessionExists",
     "SessionNotFound",
     "ShuttingDown",
@@ -75,5 +88,6 @@ __all__ = [
     "TurnFailed",
     "TurnRunning",
     "Usage",
+    "Verdict",
     "Warned",
 ]

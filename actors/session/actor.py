@@ -14,11 +14,15 @@ from actors.stores import StoreError
 from actors.viewer import Viewer
 
 from . import endings
+from .approving import Approving
 from .compressing import Compressing
 from .entries import TERMINAL, TurnCompressed
 from .events import Cut
+from .kept import Kept
 from .ledger import Ledger, storage_failed
 from .messages import (
+    AnswerApproval,
+    AskApproval,
     CancelTurn,
     Checkpoint,
     Clear,
@@ -86,8 +90,10 @@ class Session(Actor):
         self._titling = Titling(self._ledger, shared)
         self._compressing = Compressing(self._ledger, shared)
         shorten = partial(partial, self._compressing.shorten)
-        self._turns = Turns(self._ledger, shared, self._titling, shorten)
-        self._side = SideTurns(self._ledger, shared, self._turns.commit_or_keep)
+        kept = Kept(self._ledger)
+        self._turns = Turns(self._ledger, shared, self._titling, shorten, kept)
+        self._approving = Approving(self._ledger, self._turns)
+        self._side = SideTurns(self._ledger, shared, self._turns.commit_or_keep, kept)
         self._handlers: dict[type, Handler] = {
             GetSession: self._get,
             CreateSession: self._create,
@@ -97,6 +103,8 @@ class Session(Actor):
             RemoveWaiting: self._remove_waiting,
             StartSideTurn: self._start_side_turn,
             FetchBackground: self._fetch_background,
+            AskApproval: self._approving.ask,
+            AnswerApproval: self._approving.answer,
             CancelTurn: self._cancel_turn,
             RemoveLastTurn: self._remove_last_turn,
             Clear: self._clear,

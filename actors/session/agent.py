@@ -10,9 +10,13 @@ it must let `trio.Cancelled` through, and close what it opened on the way out.
 An agent that cannot answer raises `AgentError`; any other exception is reported as a failure of
 type "error" with the exception's text. One that can be spoken to while it works has an attribute
 `steerable = True`, and takes up what is said by `await turn.remarks()`.
+
+Before it does something that is not its own to decide it asks `await turn.approve(...)`, and what
+it needs from turn to turn it has from `await turn.keep(...)`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -30,6 +34,7 @@ __all__ = [
     "ToolCompleted",
     "ToolStarted",
     "Usage",
+    "Verdict",
     "Warned",
 ]
 
@@ -37,8 +42,30 @@ __all__ = [
 Purpose = Literal["answer", "title", "summary"]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of asking for approval. `choice` is once, session, deny or expired; or unasked, in
+    a task beside the conversation, where nobody can be asked.
+    """
+
+    choice: str
+
+    @property
+    def allowed(self) -> bool:
+        """May the call be made?"""
+        return self.choice in ("once", "session")
+
+
 async def _no_remarks() -> Sequence[str]:
     return ()
+
+
+async def _nobody_to_ask(call_id: str, tool: str, arguments: dict[str, Any]) -> Verdict:
+    return Verdict("unasked")
+
+
+async def _keeps_nothing(name: str, open: Callable[[], Any]) -> Any:
+    raise RuntimeError("only a session keeps something open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +78,11 @@ class AgentTurn:
     `remarks` takes what the user has said since the turn began: each remark once, durably.
     `options` are what this turn wants of the model (temperature, max_tokens, ...): an agent honours
     those that it knows.
+
+    `approve(call_id, tool, arguments)` waits until somebody allows the call, or does not; it is
+    allowed at once if the tool is allowed for the session. Then tell `ToolStarted`: what the record
+    says was not begun was not run. `keep(name, open)` gives what `open()`, an asynchronous context
+    manager, gave the first turn that asked; it is closed when the session is put away.
     """
 
     session_id: str
@@ -60,6 +92,10 @@ class AgentTurn:
     purpose: Purpose = "answer"
     options: Mapping[str, Any] = field(default_factory=dict)
     remarks: Callable[[], Awaitable[Sequence[str]]] = _no_remarks
+    approve: Callable[[str, str, dict[str, Any]], Awaitable[Verdict]] = _nobody_to_ask
+    keep: Callable[[str, Callable[[], AbstractAsyncContextManager[Any]]], Awaitable[Any]] = (
+        _keeps_nothing
+    )
 
 
 class _Event(msgspec.Struct, frozen=True, array_like=True):
@@ -79,11 +115,15 @@ class ReasoningDelta(_Event, frozen=True, tag="reasoning"):
 
 
 class ToolStarted(_Event, frozen=True, tag="tool"):
-    """A tool call began. `call_id` is unique within the turn."""
+    """A tool call begins. `call_id` is unique within the turn. On disk when it has been emitted.
+
+    Calls of one `round` were asked for together, by one answer of the model.
+    """
 
     call_id: str
     name: str
     arguments: dict[str, Any] = {}
+    round: int = 0
 
 
 class ToolCompleted(_Event, frozen=True, tag="tool_end"):
@@ -100,7 +140,8 @@ class ToolCompleted(_Event, frozen=True, tag="tool_end"):
 
 class Usage(_Event, frozen=True, tag="usage"):
     """Tokens of this turn so far; each one replaces the one before. `cost` is in US dollars.
-    `estimated` marks figures that no provider has counted.
+    `estimated` marks figures that no provider has counted. `last_prompt_tokens` is what the model
+    was shown last, where a turn asked it more than once.
     """
 
     input_tokens: int = 0
@@ -110,6 +151,7 @@ class Usage(_Event, frozen=True, tag="usage"):
     cost: float | None = None
     model: str | None = None
     estimated: bool = False
+    last_prompt_tokens: int | None = None
 
 
 class Warned(_Event, frozen=True, tag="warned"):

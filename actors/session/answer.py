@@ -25,6 +25,13 @@ ARGUMENTS = 6
 ARGUMENT = 120
 CUTS = frozenset({"length", "content_filter"})  # warnings that say why the model said no more
 
+NOT_RUN = {
+    "": "It was not run: nobody had allowed it when the turn ended.",
+    "once": "It was allowed, but not run: the turn ended before it began.",
+    "deny": "It was denied, and not run.",
+    "expired": "It was not run: nobody allowed it in time.",
+}
+
 
 class Answer:
     """Belongs to one running turn. Built again from the journal after a crash, it is the same.
@@ -68,7 +75,7 @@ class Answer:
                 self._open_step().thoughts.append(text)
             case ToolStarted():
                 call = self._calls[event.call_id] = _Call(event)
-                self._steps[-1].calls.append(call)
+                self._step_of(event).calls.append(call)
             case ToolCompleted():
                 return self._complete(event)
             case Usage():
@@ -83,6 +90,12 @@ class Answer:
 
     def _open_step(self) -> "_Step":
         if self._steps[-1].calls:
+            self._steps.append(_Step())
+        return self._steps[-1]
+
+    def _step_of(self, started: ToolStarted) -> "_Step":
+        calls = self._steps[-1].calls
+        if calls and calls[-1].started.round != started.round:
             self._steps.append(_Step())
         return self._steps[-1]
 
@@ -134,20 +147,29 @@ class Answer:
             rows.extend(call.result(at) for call in step.calls)
         return tuple(rows)
 
-    def partial_rows(self, at: float) -> tuple[Row, ...]:
-        """What is kept of an answer that was cut short; nothing if nothing was shown.
+    def partial_rows(self, at: float, asked: Sequence[Row] = ()) -> tuple[Row, ...]:
+        """What is kept of an answer that was cut short; nothing if nothing was shown. `asked` are
+        the calls that had to be allowed: those that never began are told as not run.
 
         Tool calls stay out of `tool_calls`: an unanswered one makes providers refuse the next
         turn.
         """
-        if self.empty:
+        not_run = {row["call_id"]: _not_run(row) for row in asked if self._was_not_run(row)}
+        if self.empty and not not_run:
             return tuple(self._remarks())
         row: Row = {"role": "assistant", "content": self.text, "timestamp": at, "_partial": True}
         if self.reasoning:
             row["reasoning"] = self.reasoning
-        if self._calls:
-            row["_partial_tool_calls"] = [call.summary() for call in self._calls.values()]
+        if self._calls or not_run:
+            called = {call_id: call.summary() for call_id, call in self._calls.items()}
+            row["_partial_tool_calls"] = list((called | not_run).values())
         return (*self._remarks(), row)
+
+    def _was_not_run(self, asked: Row) -> bool:
+        call = self._calls.get(asked["call_id"])
+        if call is None:
+            return True
+        return call.completed is None and asked.get("choice") in ("deny", "expired")
 
     def tool_summaries(self, first_row: int) -> tuple[Row, ...]:
         """One card for each call, pointing at the row that made it. `first_row` is the index in
@@ -215,11 +237,10 @@ class _Call:
         }
 
     def summary(self) -> Row:
-        arguments = list(self.started.arguments.items())[:ARGUMENTS]
         card: Row = {
             "name": self.started.name,
             "tid": self.started.call_id,
-            "args": {name: _text(value)[:ARGUMENT] for name, value in arguments},
+            "args": _shortened(self.started.arguments),
             "snippet": "" if self.completed is None else self.completed.result[:SNIPPET],
         }
         if self.completed is not None and self.completed.is_error:
@@ -227,6 +248,22 @@ class _Call:
         if self.completed is None:
             card["done"] = False
         return card
+
+
+def _not_run(asked: Row) -> Row:
+    """The card of a call that waited to be allowed, or was and did not begin."""
+    return {
+        "name": asked.get("tool"),
+        "tid": asked.get("call_id"),
+        "args": _shortened(asked.get("arguments") or {}),
+        "snippet": NOT_RUN.get(asked.get("choice", ""), NOT_RUN["once"]),
+        "done": False,
+        "not_run": True,
+    }
+
+
+def _shortened(arguments: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _text(value)[:ARGUMENT] for name, value in list(arguments.items())[:ARGUMENTS]}
 
 
 def _json(value: Any) -> str:

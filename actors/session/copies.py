@@ -25,6 +25,8 @@ _OF_ONE_SESSION: dict[str, Any] = {
     "waiting": (),
     "background": (),
     "applied": {},
+    "approvals": (),
+    "grants": (),
     "continues_session_id": None,
     "continuation_session_id": None,
     "pre_compression_snapshot": False,

@@ -1,6 +1,6 @@
 """How a turn ends that did not end well, in the transcript and for its readers. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .agent import Usage
 from .answer import Answer
@@ -49,11 +49,15 @@ def cut_short(
     at: float | None,
     usage: Usage | None,
     *,
+    asked: Sequence[Row] = (),
     recovered: bool = False,
+    unanswered: str = "interrupted",
 ) -> TurnEnded:
-    """A turn that did not end well keeps what was shown of it, and says what happened."""
-    rows = (*answer.partial_rows(marker["timestamp"]), marker)
-    return TurnEnded(rows, (), usage, at, recovered, answer.steered)
+    """A turn that did not end well keeps what was shown of it, and says what happened. `asked` are
+    its approvals.
+    """
+    rows = (*answer.partial_rows(marker["timestamp"], asked), marker)
+    return TurnEnded(rows, (), usage, at, recovered, answer.steered, unanswered)
 
 
 def ending_of(

@@ -8,6 +8,8 @@ from .agent import AgentEvent, ReasoningDelta, TextDelta
 
 __all__ = [
     "TERMINAL",
+    "ApprovalAsked",
+    "ApprovalEnded",
     "Entry",
     "FeedEvent",
     "Steered",
@@ -43,6 +45,23 @@ class Steered(_Event, frozen=True, tag="steered"):
     remark_id: str
     text: str
     at: float
+
+
+class ApprovalAsked(_Event, frozen=True, tag="approval"):
+    """The agent waits until somebody allows the call, or does not."""
+
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    expires_at: float
+
+
+class ApprovalEnded(_Event, frozen=True, tag="approval_end"):
+    """It was answered (once, session, deny), or nobody did in time (expired)."""
+
+    approval_id: str
+    choice: str
 
 
 class TurnCompressing(_Event, frozen=True, tag="compressing"):
@@ -113,6 +132,8 @@ FeedEvent = (
     AgentEvent
     | TurnBegan
     | Steered
+    | ApprovalAsked
+    | ApprovalEnded
     | TurnCompressing
     | TurnCompressed
     | TurnDone

@@ -51,7 +51,7 @@ class TurnStarted:
 class TurnEnded:
     """`rows` come after the prompt. They reach the model, but for those marked `_error`.
     `steered` are the waiting remarks that are among them. `usage` is None if the model has done
-    nothing.
+    nothing. `unanswered` is what becomes of an approval that nobody has given.
     """
 
     rows: tuple[Row, ...]
@@ -60,6 +60,7 @@ class TurnEnded:
     at: float | None  # None leaves `updated_at` alone
     recovered: bool = False
     steered: frozenset[str] = frozenset()
+    unanswered: str = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

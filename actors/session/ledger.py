@@ -22,7 +22,9 @@ from .events import (
     TurnStarted,
 )
 from .messages import (
+    AnswerApproval,
     Archive,
+    AskApproval,
     Assign,
     Clear,
     CreateSession,
@@ -57,6 +59,8 @@ REASONS: dict[type, str] = {
     RemoveLastTurn: "session_undo",
     Truncate: "session_truncate",
     Clear: "session_clear",
+    AskApproval: "attention_pending",
+    AnswerApproval: "attention_resolved",
 }
 
 

@@ -14,7 +14,9 @@ from .record import Record, Row
 __all__ = [
     "AddRows",
     "Annotate",
+    "AnswerApproval",
     "Archive",
+    "AskApproval",
     "Assign",
     "CancelTurn",
     "Checkpoint",
@@ -39,6 +41,7 @@ __all__ = [
     "RemoveWaiting",
     "Removed",
     "Rename",
+    "RevokeGrant",
     "SaveDraft",
     "SetTitle",
     "SettleStream",
@@ -243,6 +246,24 @@ class FetchBackground(Message[Sequence[Row]]):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerApproval(Message[Snapshot]):
+    """Allow a tool call once, or its tool for the whole session, or deny it. Only the first answer
+    counts: raises `ApprovalClosed` with what that was, or `ApprovalNotFound`. `expired` is for the
+    session itself.
+    """
+
+    approval_id: str
+    choice: Literal["once", "session", "deny", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeGrant(Message[Snapshot]):
+    """Ask again before this tool is called."""
+
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelTurn(Message[bool]):
     """Stop that turn and keep what was shown; a waiting one is taken back. False if there is
     nothing to stop.
@@ -377,6 +398,19 @@ class DeleteIfEmpty(Message[bool]):
 class TurnOutput(Message[None]):
     turn_id: str
     event: FeedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AskApproval(Message[Row]):
+    """May the running turn make this call? Answered with the row of the record's `approvals` once
+    that is on disk; or with no more than its `choice`, if nobody needs to be asked, or can be.
+    """
+
+    turn_id: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    seconds: float  # then it expires
 
 
 @dataclass(frozen=True, slots=True)

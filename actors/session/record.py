@@ -41,6 +41,8 @@ _OURS = frozenset(
         "rotating_to",
         "usage_estimated",
         "owner",
+        "approvals",
+        "grants",
     }
 )
 VERSION = 2
@@ -80,8 +82,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One session. Times are epoch seconds; `active_stream_id` names the running turn.
 
     `waiting` holds prompts that were accepted and have not had their turn, `background` tasks
-    whose results nobody has fetched, `applied` what was done under a key of the caller's.
-    `owner` is a user's id, None: it was made when there were no users.
+    whose results nobody has fetched, `applied` what was done under a key of the caller's,
+    `approvals` the tool calls that somebody was asked to allow, `grants` the tools that may be
+    called without that. `owner` is a user's id, None: it was made when there were no users.
     `usage_estimated` says of `input_tokens` and `output_tokens` that no provider has counted them.
     `continuation_session_id` makes the file no more than a pointer: the session goes on there.
     `rotating_to` is the id under which it is about to go on: a file that a crash may have left.
@@ -139,6 +142,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Row, ...] = ()
     background: tuple[Row, ...] = ()
     applied: dict[str, Row] = {}
+    approvals: tuple[Row, ...] = ()
+    grants: tuple[Row, ...] = ()
     messages: tuple[Row, ...] = ()
     tool_calls: tuple[Row, ...] = ()
     context_messages: tuple[Row, ...] = ()
@@ -228,6 +233,8 @@ _SUMMARY = tuple(
         "waiting",
         "background",
         "applied",
+        "approvals",
+        "grants",
         "compressions",
         "rotating_to",
     }
@@ -264,6 +271,7 @@ def summary(record: Record, said: int | None = None) -> Row:
     row["last_message_at"] = _last_message_at(record)
     row["has_pending_user_message"] = pending
     row["waiting_count"] = len(record.waiting)
+    row["approval_count"] = sum("choice" not in row for row in record.approvals)
     return row
 
 

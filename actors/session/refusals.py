@@ -3,6 +3,8 @@
 from actors import Rejected
 
 __all__ = [
+    "ApprovalClosed",
+    "ApprovalNotFound",
     "BlankMessage",
     "KeyReused",
     "MessageNotWaiting",
@@ -81,6 +83,18 @@ class TokensSpent(Rejected):
         super().__init__(limit, seconds)
         self.limit = limit
         self.seconds = seconds
+
+
+class ApprovalNotFound(Rejected):
+    """Nobody asked for it, or so long ago that it is forgotten."""
+
+
+class ApprovalClosed(Rejected):
+    """It was answered, or its turn did not wait any more. `choice` says what it came to."""
+
+    def __init__(self, choice: str) -> None:
+        super().__init__(choice)
+        self.choice = choice
 
 
 class NotCompressible(Rejected):

@@ -31,6 +31,7 @@ class Shared:
     default_model: str | None = None
     context_tokens: int | None = None  # what the model can see at once, if that is known
     checkpoint_seconds: float = 15.0
+    approval_seconds: float = 600.0  # then a tool call that nobody has allowed is denied
     accepting: bool = True  # False: no new turns, we are about to end
     on_turn_ended: Callable[[TurnReport], None] = lambda report: None
     turns_started: int = 0

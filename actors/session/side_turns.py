@@ -1,6 +1,7 @@
 """Turns beside the conversation: a question by the way, and tasks in the background."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from .answer import Answer
 from .endings import cancelled, interrupted, silent_failure, storage_failure
 from .entries import FeedEvent, StreamEnded, TurnCancelled, TurnDone, TurnFailed
 from .events import Changed, SideTurnStarted
+from .kept import Kept
 from .ledger import Ledger
 from .messages import CancelTurn, SideTurnEnded, StartSideTurn, TurnAccepted, TurnUnwritable
 from .record import Row
@@ -38,10 +40,12 @@ class SideTurns:
         ledger: Ledger,
         shared: Shared,
         commit_or_keep: Callable[[Changed], Awaitable[StorageFailed | None]],
+        kept: Kept,
     ) -> None:
         self._ledger = ledger
         self._commit_or_keep = commit_or_keep
         self._shared = shared
+        self._kept = kept
         self._turns: dict[str, RunningTurn] = {}
 
     def __len__(self) -> int:
@@ -94,6 +98,7 @@ class SideTurns:
 
     async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
         session = self._ledger.context.ref
+        asked = replace(asked, keep=self._kept.get)
         by_itself, failure = await turn.work(self._shared, asked, session, _as_it_is)
         if by_itself:
             await session.send(SideTurnEnded(turn.turn_id, failure))

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import waiting
+from . import approvals, waiting
 from .agent import Usage
 from .context import context_after_cut, context_rows, summary_row
 from .copies import fresh_copy
@@ -33,7 +33,9 @@ from .events import (
 from .messages import (
     AddRows,
     Annotate,
+    AnswerApproval,
     Archive,
+    AskApproval,
     Assign,
     Checkpoint,
     Clear,
@@ -46,6 +48,7 @@ from .messages import (
     RemoveLastTurn,
     RemoveWaiting,
     Rename,
+    RevokeGrant,
     SaveDraft,
     StartTurn,
     Truncate,
@@ -90,13 +93,14 @@ STOPS_TURN = frozenset({RemoveLastTurn, Truncate, Clear, DeleteSession})
 
 _ALWAYS = frozenset(
     {Rename, Pin, Archive, Assign, UpdateSession, SaveDraft, EditWaiting, RemoveWaiting, Annotate}
+    | {AnswerApproval, RevokeGrant}
 )
 
 # Rule 2: everything that decides whether a command is legal is in this table, or in `decide`.
 LEGAL: dict[Phase, frozenset[type]] = {
     Phase.ABSENT: frozenset({CreateSession, DeleteSession, DeleteIfEmpty}),
     Phase.IDLE: _ALWAYS | STOPS_TURN | {StartTurn, Regenerate, AddRows, DeleteIfEmpty},
-    Phase.RUNNING: _ALWAYS | {Checkpoint},
+    Phase.RUNNING: _ALWAYS | {Checkpoint, AskApproval},
 }
 
 
@@ -137,6 +141,8 @@ def decide(record: Record | None, command: object, now: float, new_id: Callable[
             return Cleared(new_id(), now)
         case Checkpoint():
             return Checkpointed(now)
+        case AskApproval():
+            return Changed(approvals.asked(record, _approval(command, new_id(), now)), None)
     return _change(record, command, now)
 
 
@@ -168,7 +174,23 @@ def _change(record: Record, command: object, now: float) -> Changed:
         case RemoveWaiting(turn_id):
             waiting.find(record, turn_id)
             return Changed({"waiting": waiting.without(record, [turn_id])}, None)
+        case AnswerApproval(approval_id, choice):
+            return Changed(approvals.answered(record, approval_id, choice, now), None)
+        case RevokeGrant(tool):
+            return Changed(approvals.revoked(record, tool), None)
     raise AssertionError(f"{command!r} is in the table of the legal, and nobody decides it")
+
+
+def _approval(command: AskApproval, approval_id: str, now: float) -> Row:
+    return {
+        "id": approval_id,
+        "turn_id": command.turn_id,
+        "call_id": command.call_id,
+        "tool": command.tool,
+        "arguments": command.arguments,
+        "asked_at": now,
+        "expires_at": now + command.seconds,
+    }
 
 
 def _refusal(record: Record | None, command: object) -> Exception:
@@ -300,6 +322,7 @@ def end_turn(record: Record, event: TurnEnded) -> Record:
         pending_options={},
         pending_note={},
         waiting=waiting.without(record, event.steered),
+        approvals=approvals.with_turn_closed(record, event.unanswered, event.at),
         updated_at=record.updated_at if event.at is None else event.at,
         **_figures(record, event.usage),
     )
@@ -332,7 +355,7 @@ def _figures(record: Record, usage: Usage | None) -> dict[str, Any]:
         return figures
     before, last = (record.input_tokens, record.output_tokens), record.last_prompt_tokens
     if not usage.estimated:
-        last = usage.input_tokens or last
+        last = usage.last_prompt_tokens or usage.input_tokens or last
     elif last is not None and not record.usage_estimated:
         last += record.output_tokens
     if usage.estimated or record.usage_estimated:
@@ -402,6 +425,7 @@ def _cleared(record: Record, event: Cleared) -> Record:
         manual_title=False,
         llm_title_generated=False,
         waiting=(),
+        approvals=(),
         composer_draft={},
         context_messages=(),
         compressions=(),

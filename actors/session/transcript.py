@@ -1,7 +1,7 @@
 """Rows of a transcript: how they are made, what the model sees of them, where a turn begins."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -151,8 +151,8 @@ def title_from(rows: Iterable[Row], prompt: str = "") -> str | None:
 
 
 def model_input(rows: Iterable[Row]) -> list[Row]:
-    """What a provider may see: whitelisted keys, no error rows, no empty replies, and no tool row
-    without the call that it answers.
+    """What a provider may see: whitelisted keys, no error rows, no empty replies, no tool row
+    without the call that it answers, and no call without its answer: a cut may have parted them.
     """
     seen: list[Row] = []
     open_calls: set[str] = set()
@@ -173,7 +173,20 @@ def model_input(rows: Iterable[Row]) -> list[Row]:
                 continue
             open_calls |= _call_ids(calls)
         seen.append(clean)
-    return seen
+    answered = {row.get("tool_call_id") for row in seen if row.get("role") == "tool"}
+    return [row for row in (_with_calls(row, answered) for row in seen) if row]
+
+
+def _with_calls(row: Row, answered: Collection[Any]) -> Row:
+    """The row with the calls that were answered alone; nothing if nothing is left of it."""
+    calls = row.get("tool_calls")
+    if not calls or _call_ids(calls) <= set(answered):
+        return row
+    left = {key: value for key, value in row.items() if key != "tool_calls"}
+    kept = [call for call in calls if isinstance(call, dict) and str(call.get("id")) in answered]
+    if kept:
+        return left | {"tool_calls": kept}
+    return left if text_of(left.get("content")).strip() else {}
 
 
 def _call_ids(calls: object) -> set[str]:

@@ -9,13 +9,24 @@ import trio
 
 from actors import Ref
 
-from .agent import Agent, AgentError, AgentEvent, AgentTurn, Emit, Usage, Warned
+from .agent import (
+    Agent,
+    AgentError,
+    AgentEvent,
+    AgentTurn,
+    Emit,
+    ToolStarted,
+    Usage,
+    Verdict,
+    Warned,
+)
 from .agent_door import Emitted, answer_of
 from .answer import Answer
 from .entries import FeedEvent, Steered, TurnFailed
 from .feeds import TurnFeed
-from .messages import Checkpoint, TurnOutput
+from .messages import AnswerApproval, AskApproval, Checkpoint, TurnOutput
 from .record import Row
+from .refusals import ApprovalClosed, StorageFailed
 from .reports import TurnReport, outcome_of
 from .shared import Shared
 
@@ -29,6 +40,7 @@ LABELS = {
     "context_length": "The conversation is too long",
     "connection": "No connection to the provider",
     "timeout": "The provider did not answer in time",
+    "tool_limit_reached": "Too many tool calls",
     "no_response": "No response from provider",
     "storage": "The answer could not be saved",
     "interrupted": "Response interrupted",
@@ -65,6 +77,8 @@ class RunningTurn:
         self._began = trio.current_time()
         self._sees = sees  # what the model is shown
         self._remarks: deque[tuple[str, str]] = deque()
+        self._choices: dict[str, str] = {}  # answers to approvals that the agent waits for
+        self._decided = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._left = trio.Event()
 
@@ -92,6 +106,11 @@ class RunningTurn:
     def remark(self, remark_id: str, text: str) -> None:
         """For the agent to take up. It is on disk."""
         self._remarks.append((remark_id, text))
+
+    def decided(self, approval_id: str, choice: str) -> None:
+        """Let the agent go on. It is on disk."""
+        self._choices[approval_id] = choice
+        self._decided.unpark_all()
 
     async def work(
         self, shared: Shared, turn: AgentTurn, session: Ref, shorten: Shorten
@@ -124,10 +143,24 @@ class RunningTurn:
 
         async def emit(event: AgentEvent) -> None:
             checked, size = emitted.checked(event)
-            if size > LARGE:  # a mailbox counts messages: of these one at a time
+            if isinstance(checked, ToolStarted):
+                await self._tell_durably(session, checked)
+            elif size > LARGE:  # a mailbox counts messages: of these one at a time
                 await session.ask(TurnOutput(self.turn_id, checked))
             else:
                 await tell(checked)
+
+        async def approve(call_id: str, tool: str, arguments: dict[str, Any]) -> Verdict:
+            checked, _ = emitted.checked(ToolStarted(call_id, tool, arguments))
+            assert isinstance(checked, ToolStarted)
+            asked = AskApproval(
+                self.turn_id,
+                checked.call_id,
+                checked.name,
+                checked.arguments,
+                shared.approval_seconds,
+            )
+            return Verdict(await self._approved(session, asked))
 
         async def remarks() -> Sequence[str]:
             taken = []
@@ -138,7 +171,7 @@ class RunningTurn:
                 taken.append(text)
             return taken
 
-        turn = replace(turn, remarks=remarks)
+        turn = replace(turn, remarks=remarks, approve=approve)
         if not shared.admission.is_free():
             await tell(Warned("waiting", "Others are being answered; this one waits for its place"))
         async with shared.admission.place(self.feed.owner):
@@ -164,6 +197,30 @@ class RunningTurn:
         except Exception as error:  # noqa: BLE001 - the door: providers raise anything
             return error
         return None
+
+    async def _tell_durably(self, session: Ref, event: FeedEvent) -> None:
+        """What is done next must not be done without a trace."""
+        await session.ask(TurnOutput(self.turn_id, event))
+        await self.feed.wait_shown()
+        if self.feed.failure is not None:
+            raise self.feed.failure
+
+    async def _approved(self, session: Ref, asked: AskApproval) -> str:
+        try:
+            row = await session.ask(asked)
+            if "choice" in row:
+                return str(row["choice"])
+            with trio.move_on_after(asked.seconds):
+                while row["id"] not in self._choices:
+                    await self._decided.park()
+                return self._choices[row["id"]]
+            await session.ask(AnswerApproval(row["id"], "expired"))
+        except ApprovalClosed as closed:
+            return closed.choice
+        except StorageFailed as error:
+            what = "What the tool call needs could not be saved."
+            raise AgentError("storage", what, details=str(error)) from error
+        return "expired"
 
     def _seeing(self, turn: AgentTurn, messages: Sequence[Row]) -> AgentTurn:
         self._sees = messages

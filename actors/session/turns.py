@@ -10,13 +10,14 @@ import msgspec
 from actors import ActorStopped, MailboxFull
 from actors.index.messages import TEMPORARY
 
-from . import endings, waiting
+from . import approvals, endings, waiting
 from .agent import AgentTurn
 from .answer import Answer
 from .context import NEAR, context_rows
 from .entries import FeedEvent, StreamEnded, TurnDone, TurnFailed
 from .events import Changed, Deleted, Event, TurnEnded, TurnStarted
 from .feeds import TurnFeed
+from .kept import Kept
 from .ledger import Ledger, storage_failed
 from .messages import (
     CancelTurn,
@@ -59,13 +60,19 @@ class Turns:
     """
 
     def __init__(
-        self, ledger: Ledger, shared: Shared, titling: Titling, shorten: Callable[[str], Shorten]
+        self,
+        ledger: Ledger,
+        shared: Shared,
+        titling: Titling,
+        shorten: Callable[[str], Shorten],
+        kept: Kept,
     ) -> None:
         self.running: RunningTurn | None = None
         self._ledger = ledger
         self._shared = shared
         self._titling = titling
         self._shorten = shorten
+        self._kept = kept
         self._leaving: RunningTurn | None = None  # was stopped, and has not left by its deadline
 
     @property
@@ -159,6 +166,7 @@ class Turns:
     async def _work(self, turn: RunningTurn, asked: AgentTurn) -> None:
         session = self._ledger.context.ref
         shorten = self._shorten(turn.turn_id)
+        asked = replace(asked, keep=self._kept.get)
         by_itself, failure = await turn.work(self._shared, asked, session, shorten)
         if by_itself:
             await session.send(TurnReturned(turn.turn_id, failure))
@@ -270,7 +278,8 @@ class Turns:
         row = error_row(failed.label, failed.message, at, hint=failed.hint, details=failed.details)
         row["_failure"] = failed.kind
         usage = turn.answer.usage if turn.answer.empty else turn.usage
-        await self._end(turn, endings.cut_short(turn.answer, row, at, usage), failed)
+        ended = endings.cut_short(turn.answer, row, at, usage, asked=self._asked(turn.turn_id))
+        await self._end(turn, ended, failed)
 
     async def unwritable(self, unwritable: TurnUnwritable) -> None:
         turn = self.current(unwritable.turn_id)
@@ -299,7 +308,19 @@ class Turns:
         at = self._shared.clock()
         marker = interrupted_marker("process_restart", at) if shutdown else cancelled_marker(at)
         last: FeedEvent = endings.interrupted() if shutdown else endings.cancelled()
-        await self._end(turn, endings.cut_short(turn.answer, marker, at, turn.usage), last)
+        ended = endings.cut_short(
+            turn.answer,
+            marker,
+            at,
+            turn.usage,
+            asked=self._asked(turn.turn_id),
+            unanswered="interrupted" if shutdown else "cancelled",
+        )
+        await self._end(turn, ended, last)
+
+    def _asked(self, turn_id: str | None) -> Sequence[Row]:
+        """The turn's approvals."""
+        return approvals.of_turn(self._ledger.present, turn_id)
 
     async def _stop_agent(self, turn: RunningTurn) -> None:
         if not await turn.stop(STOP_SECONDS):
@@ -376,13 +397,14 @@ class Turns:
             )
             for entry in shown:
                 answer.add(entry.event)
+        asked = self._asked(record.active_stream_id)
         if record.pending_user_message is None and answer.empty:
             ended = TurnEnded((), (), None, None)  # it had been settled but for the mark
         else:
             last_known = max(record.updated_at, record.pending_started_at or 0.0)
             marker = interrupted_marker("process_restart", last_known)
             usage = answer.usage_of(model_sees(record, record.active_stream_id or ""))
-            ended = endings.cut_short(answer, marker, None, usage, recovered=True)
+            ended = endings.cut_short(answer, marker, None, usage, asked=asked, recovered=True)
         await self.commit_or_keep(ended)
         if feed is not None and not self._ledger.unsaved:
             feed.running = False

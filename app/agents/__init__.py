@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from actors.session.agent import Agent
 
 from ..config import Config
+from ..tools.toolbox import OpenToolbox
 from .demo import DemoAgent
 from .local import CONTEXT, open_local_agent
 from .openai import OPTIONS, OpenAIAgent, open_client
@@ -39,12 +41,20 @@ async def open_agent(config: Config) -> AsyncIterator[OpenedAgent]:
         yield OpenedAgent(DemoAgent(), "demo", None, _ready(SCRIPT), options=NO_MATTER)
     elif config.agent == "openai":
         async with open_client(config.base_url, config.api_key) as client:
-            agent = OpenAIAgent(client, config.model)
+            agent = OpenAIAgent(client, config.model, open_toolbox=_toolbox(config))
             where = f"Answers come from {client.base_url.host}"
             yield OpenedAgent(agent, "openai", config.model, _ready(where), models=agent.models)
     else:
         async with open_local_agent(config.data_dir, config.model) as local:
             yield OpenedAgent(local, "local", local.model, local.status, CONTEXT)
+
+
+def _toolbox(config: Config) -> OpenToolbox | None:
+    if not config.tool_servers:
+        return None
+    from ..tools.server import open_toolbox  # of an extra that need not be installed
+
+    return partial(open_toolbox, config.tool_servers)
 
 
 def _ready(detail: str) -> Callable[[], dict[str, object]]:

@@ -8,7 +8,8 @@ from actors.session.agent import AgentEvent, ReasoningDelta, TextDelta, Usage, W
 
 from .provider_errors import agent_error, malformed
 
-__all__ = ["Chunk", "decode_chunk", "events_of"]
+__all__ = ["Chunk", "ToolCallDelta", "decode_chunk", "events_of"]
+
 
 MOST_TOKENS = 10**9
 MOST_COST = 10**6  # US dollars
@@ -21,10 +22,22 @@ CUTS = {
 }
 
 
+class FunctionDelta(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallDelta(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: FunctionDelta | None = None
+
+
 class Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -51,6 +64,14 @@ class Chunk(msgspec.Struct):
     usage: UsageBlock | None = None
     model: str | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def tool_calls(self) -> list[ToolCallDelta]:
+        found: list[ToolCallDelta] = []
+        for choice in self.choices or ():
+            if not choice.index and choice.delta is not None and choice.delta.tool_calls:
+                found += choice.delta.tool_calls
+        return found
 
     @property
     def finished(self) -> bool:

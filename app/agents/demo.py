@@ -25,8 +25,8 @@ To talk to a real model, stop the server and start it with one of these:
 - `greenroom --base-url http://localhost:11434/v1` asks Ollama, vLLM or llama.cpp
 - with a key in `OPENAI_API_KEY`, `greenroom` asks OpenAI
 
-Words that I know: *slow*, *long*, *error*, *nothing*. Try to stop me, to reload the page, or to
-kill the server while I write: what you have seen is kept.
+Words that I know: *slow*, *long*, *error*, *nothing*, and *allow*: then I ask you before I count.
+Try to stop me, to reload the page, or to kill the server while I write: what you have seen is kept.
 """
 LONG = 20  # times
 
@@ -51,9 +51,13 @@ class DemoAgent:
         await emit(ReasoningDelta("The demo agent counts the words, then explains itself."))
         await trio.sleep(pace)
         words = len(prompt.split())
-        await emit(ToolStarted("call_1", "count_words", {"text": prompt}))
+        counted, arguments = str(words), {"text": prompt}
+        if "allow" in asked:
+            verdict = await turn.approve("call_1", "count_words", arguments)
+            counted = counted if verdict.allowed else "You did not allow it."
+        await emit(ToolStarted("call_1", "count_words", arguments))
         await trio.sleep(pace)
-        await emit(ToolCompleted("call_1", str(words)))
+        await emit(ToolCompleted("call_1", counted, is_error=not counted.isdigit()))
         answer = ANSWER.format(words=words) * (LONG if "long" in asked else 1)
         spoken = re.findall(r"\S+\s*", answer)
         for n, word in enumerate(spoken):

@@ -10,11 +10,22 @@ import msgspec
 import trio
 from httpx_sse import EventSource, aconnect_sse
 
-from actors.session.agent import AgentError, AgentTurn, Emit
+from actors.session.agent import (
+    AgentError,
+    AgentEvent,
+    AgentTurn,
+    Emit,
+    TextDelta,
+    Usage,
+    Warned,
+)
 
+from ..tools.toolbox import OpenToolbox, Toolbox
 from .bounded import EVENT_BYTES, Bounded, TooLarge
 from .chunks import Chunk, decode_chunk, events_of
 from .provider_errors import agent_error, cut_off, endless, malformed, timed_out, unreachable
+from .tool_calls import Calls, assistant_row
+from .tool_round import run_calls
 
 __all__ = ["OPTIONS", "OpenAIAgent", "open_client"]
 
@@ -26,6 +37,8 @@ MODELS_BODY = 4 << 20
 RETRIES = 2
 RETRIED = frozenset({429, 502, 503, 504})
 LONGEST_WAIT = 10.0
+ROUNDS = 25  # of tool calls in one turn
+LIMIT = f"The model has called tools {ROUNDS} times in a row."
 
 OPTIONS = frozenset(
     {
@@ -58,7 +71,9 @@ async def open_client(
 
 
 class OpenAIAgent:
-    """Streams one chat completion for each turn. Cancelling the turn closes its connection."""
+    """Streams the chat completions of a turn: one, and one more after each round of tool calls.
+    Cancelling the turn closes its connection, and cancels its tools.
+    """
 
     def __init__(
         self,
@@ -66,27 +81,61 @@ class OpenAIAgent:
         model: str | None,
         *,
         options: Mapping[str, Any] | None = None,
+        open_toolbox: OpenToolbox | None = None,
         sleep: Sleep = trio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._model = model
         self._options = dict(options or {})
+        self._open_toolbox = open_toolbox
         self._sleep = sleep
         self._jitter = jitter
         self._with_usage = True  # until the endpoint refuses the option
 
     async def __call__(self, turn: AgentTurn, emit: Emit) -> None:
+        body, toolbox = await self._body(turn), await self._toolbox(turn, emit)
+        spent, used = Spent(), set[str]()
+        if toolbox is not None and toolbox.definitions:
+            body["tools"] = toolbox.definitions
+        for number in range(1, ROUNDS + 2):
+            if number > ROUNDS:
+                body["tool_choice"] = "none"
+                await emit(Warned("tool_limit_reached", f"{LIMIT} The model answers without more."))
+            reply = Reply(spent)
+            await self._ask(body, reply, emit)
+            calls = reply.calls.complete(used)
+            if not calls or toolbox is None:
+                return
+            if number > ROUNDS:
+                break
+            body["messages"].append(assistant_row("".join(reply.texts), calls))
+            body["messages"] += await run_calls(calls, turn, emit, toolbox, number)
+        hint = "What they gave is kept. Ask for less at once, or say how to go on."
+        raise AgentError("tool_limit_reached", LIMIT, hint=hint)
+
+    async def _toolbox(self, turn: AgentTurn, emit: Emit) -> Toolbox | None:
+        if self._open_toolbox is None or turn.purpose != "answer":
+            return None
+        toolbox: Toolbox = await turn.keep("tools", self._open_toolbox)
+        for problem in await toolbox.look():
+            await emit(Warned("tool_server", f"{problem} Its tools are missing in this answer."))
+        return toolbox
+
+    async def _ask(self, body: dict[str, Any], reply: "Reply", emit: Emit) -> None:
+        """One completion; asked for again if that may go better, and nothing was shown of it."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                await self._stream(await self._body(turn), emit)
+                await self._stream(body, reply, emit)
                 return
             except _TryAgain as failure:
                 if attempt > RETRIES and not failure.at_once:
                     raise failure.error from None
-                if not failure.at_once:
+                if failure.at_once:
+                    body.pop("stream_options", None)
+                else:
                     await self._sleep(self._pause(attempt, failure.after))
 
     def _pause(self, attempt: int, asked: float | None) -> float:
@@ -132,7 +181,7 @@ class OpenAIAgent:
             raise no_model()
         return models[0]
 
-    async def _stream(self, body: dict[str, Any], emit: Emit) -> None:
+    async def _stream(self, body: dict[str, Any], reply: "Reply", emit: Emit) -> None:
         answering = False
         try:
             async with aconnect_sse(self._client, "POST", "chat/completions", json=body) as source:
@@ -141,7 +190,9 @@ class OpenAIAgent:
                 async with aclosing(self._chunks(source)) as chunks:
                     async for chunk in chunks:
                         for event in events_of(chunk):
-                            await emit(event)
+                            await emit(reply.add(event))
+                        if calls := chunk.tool_calls:
+                            reply.calls.add(calls)
         except httpx.ConnectError as error:
             raise _TryAgain(unreachable(str(error))) from error
         except httpx.TimeoutException as error:
@@ -193,6 +244,54 @@ class OpenAIAgent:
 def no_model() -> AgentError:
     hint = "Name one with --model."
     return AgentError("model_not_found", "No model was chosen.", hint=hint)
+
+
+class Spent:
+    """Tokens of all the completions of a turn."""
+
+    def __init__(self) -> None:
+        self._before = Usage()
+        self._now = Usage()
+
+    def begin(self) -> None:
+        """Another completion: what the last one took is taken."""
+        self._before, self._now = self._together(self._now), Usage()
+
+    def add(self, usage: Usage) -> Usage:
+        self._now = usage
+        return self._together(usage)
+
+    def _together(self, usage: Usage) -> Usage:
+        before = self._before
+        if before == Usage():
+            return usage
+        costs = [cost for cost in (before.cost, usage.cost) if cost is not None]
+        return Usage(
+            input_tokens=before.input_tokens + usage.input_tokens,
+            output_tokens=before.output_tokens + usage.output_tokens,
+            cache_read_tokens=before.cache_read_tokens + usage.cache_read_tokens,
+            cache_write_tokens=before.cache_write_tokens + usage.cache_write_tokens,
+            cost=sum(costs) if costs else None,
+            model=usage.model or before.model,
+            last_prompt_tokens=usage.input_tokens or before.last_prompt_tokens,
+        )
+
+
+class Reply:
+    """What one completion gave."""
+
+    def __init__(self, spent: Spent) -> None:
+        self.calls = Calls()
+        self.texts: list[str] = []
+        self._spent = spent
+        spent.begin()
+
+    def add(self, event: AgentEvent) -> AgentEvent:
+        if isinstance(event, TextDelta):
+            self.texts.append(event.text)
+        elif isinstance(event, Usage):
+            return self._spent.add(event)
+        return event
 
 
 class _TryAgain(Exception):

@@ -57,6 +57,15 @@ def turn(**known):
             ],
         ),
         (
+            {"turns": (turn(last="ApprovalAsked"),)},
+            True,
+            [
+                "The agent has been answering for 12 s; it has waited for 3.0 s until somebody"
+                " allows a tool call.",
+                "The disk has written everything.",
+            ],
+        ),
+        (
             {"turns": (turn(last="ToolStarted", unshown_seconds=0.01),)},
             True,
             [

@@ -49,7 +49,12 @@ TABLE = {
         OPEN,
         ("/favicon.ico",),
     ),
-    ("GET", "/api/approval/pending"): (SAME, ("/api/approval/pending?" + SESSION,)),
+    ("GET", "/api/approval/pending"): (ONE, ("/api/approval/pending?" + SESSION,)),
+    ("POST", "/api/approval/respond"): (
+        ONE,
+        ("/api/approval/respond", named(approval_id="{waiting}", choice="once")),
+    ),
+    ("POST", "/api/approval/revoke"): (ONE, ("/api/approval/revoke", named(tool="time"))),
     ("POST", "/api/auth/login"): (OPEN, ("/api/auth/login", {"username": "ann"})),
     ("POST", "/api/auth/logout"): (OPEN, ("/api/auth/logout",)),
     ("GET", "/api/auth/status"): (OPEN, ("/api/auth/status",)),

@@ -32,7 +32,7 @@ def test_there_are_enough_of_them():
 @pytest.mark.parametrize("name", ALL)
 def test_each_says_what_it_is_and_fits(name):
     mutant = ALL[name]
-    assert mutant.number in BUGS
+    assert mutant.number in BUGS or mutant.number > 100  # of what came after the list
     assert 2 <= len(mutant.header) <= 3
     assert mutant.header[0].startswith(f"{mutant.number}: ")
     assert mutant.header[-1].startswith(CAUGHT_BY)

@@ -1,6 +1,6 @@
 """What was shown and said of each prompt, and what a record says of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from actors.session.record import Record, Row
 from .checker import Violation
 from .model import Seen, Turn
 
-__all__ = ["Talk", "check_asked", "check_usage", "end_of", "seen_of", "turns_of"]
+__all__ = ["Talk", "check_approved", "check_asked", "check_usage", "end_of", "seen_of", "turns_of"]
 
 
 @dataclass
@@ -156,3 +156,31 @@ def check_usage(record: Record, most: tuple[int, int]) -> None:
     used = record.input_tokens, record.output_tokens
     if not record.usage_estimated and (used[0] > most[0] or used[1] > most[1]):
         raise Violation(f"{record.session_id} has used {used}, no turn more than {most}")
+
+
+def check_approved(
+    record: Record,
+    rows: Sequence[Row],
+    ran: Collection[tuple[str, str]],
+    turn_id: str | None,
+    answers: Mapping[str, str],
+) -> None:
+    """What was answered stands, nothing waits for a turn that is over, and what the `rows` of a
+    turn call not run did not run.
+    """
+    for row in record.approvals:
+        choice = row.get("choice")
+        if choice is None and row["turn_id"] != record.active_stream_id:
+            raise Violation(f"{row} waits, and its turn is over")
+        if answers.get(row["id"], choice) != choice:
+            raise Violation(f"{row} was answered {answers[row['id']]}")
+        if choice in ("deny", "expired") and (row["turn_id"], row["call_id"]) in ran:
+            raise Violation(f"{row} ran")
+    granted = {row["tool"] for row in record.grants}
+    for row in record.approvals:
+        if row.get("choice") == "session" and row["tool"] not in granted:
+            raise Violation(f"{row['tool']} was allowed for the session: {granted}")
+    for row in rows:
+        for card in row.get("_partial_tool_calls", ()):
+            if card.get("not_run") and (turn_id, card["tid"]) in ran:
+                raise Violation(f"{card} of {turn_id} ran")

@@ -30,10 +30,10 @@ from actors.session.agent import (
     Usage,
 )
 from actors.session.copies import branch_of
-from actors.session.entries import TERMINAL, Entry
+from actors.session.entries import TERMINAL, ApprovalAsked, Entry
 from actors.session.feeds import Reader
 from actors.session.record import Record, load
-from actors.session.refusals import SessionNotFound
+from actors.session.refusals import ApprovalClosed, SessionNotFound
 from actors.stores import MemoryDisk, StoreError
 from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.schedule import seeded_schedule
@@ -43,13 +43,15 @@ from .amending import amending
 from .checker import Checker, TooManyStates, Violation
 from .model import Prompt
 from .program import MOST_ACTS, PAUSES, Crash, Program, Script, Step
-from .witness import Talk, check_asked, check_usage, end_of, seen_of, turns_of
+from .witness import Talk, check_approved, check_asked, check_usage, end_of, seen_of, turns_of
 
 __all__ = ["Report", "play"]
 
 DATA_DIR = Path("/data")
 FOREVER = 1e6  # seconds of the mock clock after which it hangs
 REST = 320.0  # longer than it takes to be put away
+ASKING = 0.4  # of the programs have agents that ask before they call tools, and call more of them
+APPROVAL_SECONDS = 5.0
 TOKENS = 10  # what each request says to have used
 
 
@@ -95,6 +97,10 @@ class World:
         self.closing = False
         self.faults = False
         self.complaints: list[str] = []
+        # Drawn apart, so that a seed means the same program with and without.
+        self.asks = Random(program.seed).random() < ASKING
+        self.answers: dict[str, str] = {}  # to approvals, as they were accepted
+        self.ran: set[tuple[str, str]] = set()  # tool calls
 
     def script(self, number: int) -> Script:
         return self.program.scripts[number % len(self.program.scripts)]
@@ -129,6 +135,7 @@ class World:
                 talk.keep(rows)
                 if talk.asked is not None:
                     check_asked(talk.asked, prompts)
+                check_approved(record, rows, self.ran, turn_id, self.answers)
 
     async def live(self) -> None:
         self.line("s0")
@@ -220,6 +227,7 @@ class Life:
             model_titles=program.model_titles,
             checkpoint_seconds=program.checkpoint_seconds,
             context_tokens=program.context_tokens,
+            approval_seconds=APPROVAL_SECONDS,
             disk=self._disk,
             clock=_clock,
             new_id=lambda: next(self.world.ids),
@@ -561,11 +569,35 @@ class Life:
             ended = talk.ended
             for entry in batch:
                 talk.show(entry)
+                if isinstance(entry.event, ApprovalAsked) and self._nursery is not None:
+                    self._nursery.start_soon(self._decide, talk, entry.event.approval_id)
             if talk.ended and not ended:
                 line = self.world.line_of(talk.number)
                 line.checker.saw_end(talk.number, end_of(talk.shown[-1]))
             if talk.number % 3 == 0:
                 await trio.sleep(0.3)  # a slow one
+
+    async def _decide(self, talk: Talk, approval_id: str) -> None:
+        """Two tabs answer what the agent asks for; after a crash they do so again."""
+        chance = Random(f"{self.world.program.seed} {approval_id}")
+        answers = self.world.answers
+        for choice in chance.choices(("once", "session", "deny"), k=2):
+            await trio.sleep(chance.choice((0.0, 0.0, 0.01, 1.0, 2 * APPROVAL_SECONDS)))
+            ref = self.greenroom.session(self.world.line_of(talk.number).latest)
+            try:
+                await ref.ask(ask_for.AnswerApproval(approval_id, choice))
+            except ApprovalClosed as closed:
+                if answers.get(approval_id, closed.choice) != closed.choice:
+                    complaint = f"{approval_id} was {answers[approval_id]}, is {closed.choice}"
+                    self.world.complaints.append(complaint)
+            except (Rejected, ActorStopped):
+                pass  # it was cleared, deleted, or could not be saved
+            else:
+                if self.dead:
+                    return
+                if approval_id in answers:
+                    self.world.complaints.append(f"{approval_id} was answered twice")
+                answers[approval_id] = choice
 
     async def _next(self, reader: Reader) -> Sequence[Entry]:
         try:
@@ -621,14 +653,16 @@ class Life:
         self._answering.add(line.first)
         self._touched.add(line.first)
         try:
-            await self._say(number, script, talk, emit)
+            await self._say(number, script, talk, turn, emit)
         finally:
             self._answering.discard(line.first)
 
-    async def _say(self, number: int, script: Script, talk: Talk, emit: Emit) -> None:
+    async def _say(
+        self, number: int, script: Script, talk: Talk, turn: AgentTurn, emit: Emit
+    ) -> None:
         try:
             for place, act in enumerate(script.acts):
-                await self._act(act, place, talk, emit)
+                await self._act(act, place, talk, turn, emit)
             if script.end == "hang":
                 await trio.sleep_forever()
         except trio.Cancelled:
@@ -645,7 +679,9 @@ class Life:
         if script.end == "raise":
             raise AgentError("rate_limit", "slower, please")
 
-    async def _act(self, act: str, place: int, talk: Talk, emit: Emit) -> None:
+    async def _act(self, act: str, place: int, talk: Talk, turn: AgentTurn, emit: Emit) -> None:
+        if self.world.asks and act in ("reasoning", "pause"):
+            act = "tool"
         match act:
             case "text":
                 text = f"{talk.number}.{place} "
@@ -656,8 +692,12 @@ class Life:
             case "usage":
                 await emit(Usage(TOKENS, place))
             case "tool":
-                await emit(ToolStarted(f"c{place}", "look"))
-                await emit(ToolCompleted(f"c{place}", "found"))
+                call_id, tool = f"c{place}", f"look{place % 2}"
+                if self.world.asks and not (await turn.approve(call_id, tool, {})).allowed:
+                    return
+                await emit(ToolStarted(call_id, tool))
+                self.world.ran.add((talk.turn_id, call_id))
+                await emit(ToolCompleted(call_id, "found"))
             case "pause":
                 await trio.sleep(PAUSES[(talk.number + place) % len(PAUSES)])
 

@@ -99,3 +99,15 @@ def test_text_and_titles_are_found_in_parts_too():
     assert title_from([{"role": "user", "content": parts}]) == "one two"
     assert title_from([], "  a\n b ") == "a b"
     assert title_from([{"role": "user", "content": " "}]) is None
+
+
+def test_a_call_whose_answer_was_cut_off_is_not_shown_to_the_model():
+    """Providers refuse a transcript in which one stands alone."""
+    both = [{"id": "a", "function": {}}, {"id": "b", "function": {}}]
+    asks = {"role": "assistant", "content": "", "tool_calls": both}
+    first = {"role": "tool", "tool_call_id": "a", "content": "1"}
+    second = {"role": "tool", "tool_call_id": "b", "content": "2"}
+    assert model_input([asks, first, second]) == [asks, first, second]
+    assert model_input([asks, first]) == [asks | {"tool_calls": both[:1]}, first]
+    assert model_input([asks]) == []
+    assert model_input([asks | {"content": "hm"}]) == [{"role": "assistant", "content": "hm"}]

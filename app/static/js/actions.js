@@ -30,6 +30,7 @@ export class Actions {
       { label: row.archived ? "Back to the list" : "Archive", icon: "archive", run: act("archive") },
       "-",
       open && { label: "Undo the last exchange", icon: "undo", run: guarded(() => this.chat.undo()) },
+      open && this.chat.session?.grants?.length > 0 && { label: "Allowed tools", icon: "check", run: act("grants") },
       open && { label: "Summarise for the model", icon: "zip", run: act("compress") },
       { label: "Why is it busy?", icon: "info", run: () => location.assign(at(query("/inspector", { session_id: row.session_id }))) },
       { label: "Duplicate", icon: "copy", run: act("duplicate") },
@@ -109,6 +110,27 @@ export class Actions {
     }
     close();
     toast("Summarised: the model sees less, you see everything.");
+    await this.chat.reload();
+  }
+
+  /** Tools that the reader has allowed for the chat: any can be asked for again. */
+  async grants(row) {
+    const { session } = await call(query("/api/session", { session_id: row.session_id, messages: 0 }));
+    await dialog("Allowed in this chat", (close) => {
+      const list = el("ul.rows");
+      const show = (grants) => {
+        list.replaceChildren(...grants.map(({ tool }) => el("li", {}, el("span", {}, tool),
+          button("", "Ask again", null, guarded(async () => {
+            const left = await call("/api/approval/revoke", { session_id: row.session_id, tool }, { key: newKey() });
+            show(left.grants);
+            (list.querySelector("button") ?? done).focus();
+          }), { "aria-label": `Ask again before ${tool} is called` }))));
+        if (!grants.length) list.replaceChildren(el("li", {}, el("span", {}, "None: you are asked each time.")));
+      };
+      const done = button("", "Close", null, () => close());
+      show(session.grants);
+      return [el("p", {}, "The model calls these tools without asking you."), list, buttons(done)];
+    });
     await this.chat.reload();
   }
 

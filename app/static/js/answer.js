@@ -57,15 +57,20 @@ export class AnswerView {
     else state.append(icon("check"), el("span.unseen", {}, "done"));
   }
 
-  endTool({ id, result, isError = false, cut = false }) {
+  endTool({ id, result, isError = false, cut = false, notRun = false }) {
     const tool = this.tools.get(id);
     if (!tool || tool.ended) return;
     tool.ended = true;
     tool.node.classList.toggle("failed", isError);
     tool.node.classList.toggle("cut", cut);
-    const word = isError ? "failed" : cut ? "was cut off" : "done";
+    const word = isError ? "failed" : notRun ? "was not run" : cut ? "was cut off" : "done";
     tool.state.replaceChildren(icon(isError ? "alert" : cut ? "stop" : "check"), el("span.unseen", {}, word));
     if (result) describe(tool.details, isError ? "Error" : "Result", unfolded(result));
+  }
+
+  /** Something of its own between the parts. */
+  add(node) {
+    this.begin({ kind: "other", node });
   }
 
   begin(part) {

@@ -6,12 +6,12 @@
 import { call, newKey, query } from "./api.js";
 import { $, el } from "./dom.js";
 import { LiveTurn } from "./live.js";
-import { announce, problem, toast } from "./says.js";
+import { announce, guarded, problem, toast } from "./says.js";
 import { Transcript, textOf } from "./transcript.js";
 
 const WINDOW = 60; // messages at first, and more at each look back
 const MOST = 500;
-const NOT_OF_THE_TRANSCRIPT = new Set(["turn_started", "compression_ended"]);
+const NOT_OF_THE_TRANSCRIPT = new Set(["turn_started", "compression_ended", "attention_pending", "attention_resolved"]);
 const ENDINGS = new Set(["done", "cancel", "apperror"]);
 const SKELETON_MS = 150;
 const AGAIN_MS = 200;
@@ -56,6 +56,11 @@ export class Chat {
 
   get busy() {
     return this.turn !== null && !this.turn.ended;
+  }
+
+  /** The model waits until the reader allows something. */
+  get asking() {
+    return this.turn?.asking ?? false;
   }
 
   /** What the stream is to be asked for. */
@@ -201,7 +206,8 @@ export class Chat {
   }
 
   begin(streamId, message, attachments) {
-    this.turn = new LiveTurn({ streamId, message, attachments });
+    const decide = guarded((id, choice) => this.decide(id, choice));
+    this.turn = new LiveTurn({ streamId, message, attachments, decide });
     this.turn.born = this.asked;
     this.heard = performance.now();
     this.hooks.onTurn(this.turn);
@@ -293,6 +299,10 @@ export class Chat {
       this.hooks.onMissing();
       return;
     }
+    if (name.startsWith("approval")) {
+      this.hooks.onBusy(this.busy);
+      this.follow.grown();
+    }
     if (seq > before && ENDINGS.has(name)) this.end(turn, name, data);
   }
 
@@ -324,6 +334,12 @@ export class Chat {
       turn.says("");
       problem(error);
     }
+  }
+
+  /** The card closes when the stream says so, as it does in every other tab. */
+  async decide(approvalId, choice) {
+    await call("/api/approval/respond", { session_id: this.id, approval_id: approvalId, choice }, { key: newKey() });
+    return true;
   }
 
   /** True once the server has it on disk. The same text sent again is the same request. */

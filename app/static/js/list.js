@@ -253,7 +253,8 @@ export class SessionList {
     const waits = row.waiting_count ? `, ${row.waiting_count} waiting` : "";
     link.replaceChildren(
       ...[
-        (row.running || row.is_streaming) && el("span.dot", { title: "Answering" }, el("span.unseen", {}, `answering${waits}: `)),
+        row.approval_count && el("span.asks", { title: "Waits for your answer" }, icon("alert"), el("span.unseen", {}, "waits for your answer: ")),
+        !row.approval_count && (row.running || row.is_streaming) && el("span.dot", { title: "Answering" }, el("span.unseen", {}, `answering${waits}: `)),
         name,
         row.pinned && icon("pin"),
         row.pinned && el("span.unseen", {}, ", pinned"),

@@ -1,12 +1,16 @@
 // The turn that runs: what its feed has told so far, and up to which number.
 
 import { AnswerView } from "./answer.js";
+import { ApprovalCard } from "./approval.js";
 import { el, icon } from "./dom.js";
 import { userMessage } from "./transcript.js";
 
 export class LiveTurn {
-  constructor({ streamId, message, attachments }) {
+  /** `decide(approvalId, choice)` answers what the model asks for. */
+  constructor({ streamId, message, attachments, decide }) {
     this.streamId = streamId;
+    this.decide = decide;
+    this.approvals = new Map();
     this.seq = 0; // the last event that is shown
     this.text = "";
     this.ended = false;
@@ -62,6 +66,23 @@ export class LiveTurn {
     this.says("Working…");
   }
 
+  on_approval({ approval_id: id, tool, args, expires_at: expiresAt }) {
+    const card = new ApprovalCard({ id, name: tool, args, expiresAt, decide: (choice) => this.decide(id, choice) });
+    this.approvals.set(id, card);
+    this.view.add(card.node);
+    this.says("Waiting for your answer…");
+  }
+
+  on_approval_resolved({ approval_id: id, choice }) {
+    this.approvals.get(id)?.close(choice);
+    this.says(this.asking ? "Waiting for your answer…" : "Working…");
+  }
+
+  /** Does something wait for the reader? */
+  get asking() {
+    return !this.ended && [...this.approvals.values()].some((card) => card.open);
+  }
+
   on_steered({ text }) {
     this.view.finish();
     const said = el("div", { className: "user" }, el("div.bubble", {}, text));
@@ -85,6 +106,7 @@ export class LiveTurn {
   end() {
     this.ended = true;
     this.view.finish();
+    for (const card of this.approvals.values()) card.close();
     this.says("");
     this.answer.setAttribute("aria-busy", "false");
   }

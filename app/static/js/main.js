@@ -137,7 +137,7 @@ function shown() {
 }
 
 function nameTab() {
-  document.title = `${chat.busy ? "● " : ""}${$("title").textContent} · Greenroom`;
+  document.title = `${chat.asking ? "(?) " : chat.busy ? "● " : ""}${$("title").textContent} · Greenroom`;
 }
 
 function nameOf(rows) {

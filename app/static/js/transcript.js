@@ -193,7 +193,7 @@ function fill(view, row, failed) {
   }
   for (const card of listed(row._partial_tool_calls)) {
     view.startTool({ id: card.tid, name: card.name, args: card.args });
-    view.endTool({ id: card.tid, result: card.snippet, isError: card.is_error || failed.has(card.tid), cut: card.done === false });
+    view.endTool({ id: card.tid, result: card.snippet, isError: card.is_error || failed.has(card.tid), cut: card.done === false, notRun: card.not_run });
   }
   if (row._partial) view.addText(textOf(row.content));
 }

@@ -2,17 +2,28 @@
 
 import pytest
 
-from actors.session.agent import AgentError, AgentTurn, TextDelta, ToolCompleted, Usage
+from actors.session.agent import (
+    AgentError,
+    AgentTurn,
+    TextDelta,
+    ToolCompleted,
+    Usage,
+    Verdict,
+)
 from app.agents.demo import DemoAgent
 
 
-async def answer(prompt):
+async def answer(prompt, choice="deny"):
     emitted = []
 
     async def emit(event):
         emitted.append(event)
 
-    await DemoAgent()(AgentTurn("s", "t", [{"role": "user", "content": prompt}]), emit)
+    async def approve(call_id, tool, arguments):
+        return Verdict(choice)
+
+    messages = [{"role": "user", "content": prompt}]
+    await DemoAgent()(AgentTurn("s", "t", messages, approve=approve), emit)
     return emitted
 
 
@@ -29,3 +40,9 @@ async def test_words_try_what_can_go_wrong(autojump_clock):
     with pytest.raises(AgentError):
         await answer("an error, please")
     assert len(await answer("a long one")) > 10 * len(await answer("a short one"))
+
+
+@pytest.mark.parametrize(("choice", "counted"), [("once", "2"), ("deny", "You did not allow it.")])
+async def test_it_asks_before_it_counts_if_it_is_told_to(autojump_clock, choice, counted):
+    emitted = await answer("allow it", choice)
+    assert [event.result for event in emitted if isinstance(event, ToolCompleted)] == [counted]

@@ -1,6 +1,6 @@
-"""Does anything notice when a bug of the list comes back? Each is a patch, `NN-name.patch` with NN
-its number in `tests/contract/test_bugs.py`, that puts it into a copy of the code; the suite that
-the patch names must fail there.
+"""Does anything notice when a bug comes back? Each is a patch, `NN-name.patch` with NN its number
+in `tests/contract/test_bugs.py`, or above 100 if it is none of that list. It puts the bug into a
+copy of the code; the suite that the patch names must fail there.
 
     python -m tests.faults.mutants          all of them
     python -m tests.faults.mutants 40 62    these

@@ -1,0 +1,1 @@
+"""Tools that the model may call: MCP servers, each session with its own."""
