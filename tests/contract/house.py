@@ -15,6 +15,7 @@ import httpx
 import trio
 from httpx_sse import aconnect_sse
 
+from actors.session.amendments import amended
 from tests.app.client import Client, open_client
 from tests.app.process import ServerProcess, running_server
 from tests.app.upstream import Upstream, UpstreamTurn
@@ -90,7 +91,7 @@ class House:
 
     def record(self, session_id: str) -> dict:
         """What is on disk."""
-        return json.loads((self.sessions / f"{session_id}.json").read_text())
+        return amended((self.sessions / f"{session_id}.json").read_bytes())
 
     def files(self) -> set[str]:
         return {path.name for path in self.sessions.iterdir()}

@@ -5,7 +5,6 @@ that the other turn fields are null or empty. The transcript never shrinks witho
 A thread reads the session's file again and again while three tabs do what their seed says.
 """
 
-import json
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from queue import SimpleQueue
@@ -13,6 +12,8 @@ from random import Random
 
 import pytest
 import trio
+
+from actors.session.amendments import amended
 
 TABS = 3
 STEPS = 12
@@ -195,7 +196,7 @@ async def test_every_image_on_disk_is_one_committed_state(house, seed):
             first = await house.start(session_id, "<first>", attachments=["first.txt"])
             await follow(house, first.json()["stream_id"], 12)  # beyond a checkpoint
             await reader.look()
-            checkpointed = json.loads(reader.images[-1])
+            checkpointed = amended(reader.images[-1])
             async with trio.open_nursery() as nursery:
                 for tab in tabs:
                     nursery.start_soon(tab.run, reader)
@@ -206,7 +207,7 @@ async def test_every_image_on_disk_is_one_committed_state(house, seed):
         exported = await client.http.get(f"/api/session/export?session_id={session_id}")
     assert checkpointed["updated_at"] > checkpointed["pending_started_at"]
     assert reader.images[-1] == exported.content
-    images = [json.loads(image) for image in reader.images]
+    images = [amended(image) for image in reader.images]
     for image in images:
         check_whole(image)
     assert shrinks(images) <= sum(tab.cuts for tab in tabs)

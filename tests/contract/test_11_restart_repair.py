@@ -4,11 +4,11 @@ marker. Nobody's `updated_at` and nobody's place in the list changes. A prompt t
 is there twice. What ran beside a conversation leaves no ghost, and says that it failed.
 """
 
-import json
 import shutil
 
 import pytest
 
+from actors.session.amendments import amended
 from tests.contract.house import contents
 
 INTERRUPTED = ("marker", "interrupted")
@@ -27,7 +27,7 @@ async def half_said(house, session_id, prompt="first", **body):
 def disk(house):
     """All records, by their names; without the list, which is written whenever there is time."""
     records = house.sessions.glob("[!_]*.json")
-    return {path.name: json.loads(path.read_text()) for path in records}
+    return {path.name: amended(path.read_bytes()) for path in records}
 
 
 def keep_journal(house, name):

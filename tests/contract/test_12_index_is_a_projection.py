@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 
+from actors.session.amendments import amended
 from tests.app.client import open_client
 from tests.app.process import COMMAND, running_server
 
@@ -53,7 +54,7 @@ def projection(house) -> list[dict]:
     projects_file, rows = house.data_dir / "projects.json", []
     projects = json.loads(projects_file.read_text()) if projects_file.exists() else []
     for path in house.sessions.glob("[!_]*.json"):
-        row = FLAGS | json.loads(path.read_text())
+        row = FLAGS | amended(path.read_bytes())
         pending = row.get("pending_user_message") is not None
         row["message_count"] = max(len(row["messages"]), pending)
         if row["title"] == "Untitled" and not row["message_count"]:

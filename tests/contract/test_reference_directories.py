@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from actors.session.amendments import amended
 from tests.contract.house import contents
 
 STREAM = "0123456789abcdef0123456789abcdef"
@@ -145,7 +146,7 @@ def put_index(house, *, april):
     """The list in the compact rows of an era, written after the records, as it always is."""
     rows = []
     for path in house.sessions.glob("[!_]*.json"):
-        record = json.loads(path.read_text())
+        record = amended(path.read_bytes())
         row = {key: value for key, value in record.items() if key not in CONTENT}
         row["message_count"] = len(record["messages"])
         if april:
