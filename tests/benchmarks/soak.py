@@ -3,9 +3,8 @@
 python -m tests.benchmarks.soak --minutes 30
 
 100 live streams, each with its reader; turns are cancelled, actors crash and start again, people
-log in and out (where the server has users), backups are taken, pages of the list are read. Prints
-what the server held every few seconds, and the slope of each by the hour. Ends with code 1 if an
-answer was wrong.
+log in and out, backups are taken, pages of the list are read. Prints what the server held every
+few seconds, and the slope of each by the hour. Ends with code 1 if an answer was wrong.
 """
 
 import argparse
@@ -22,12 +21,18 @@ from pathlib import Path
 import httpx
 import trio
 
+from app.authority.gate import new_user
+from app.authority.secrets import Passwords, hash_of, new_secret
+from app.authority.users import Token, Users, change_users
+from app.run_file import read_run_file
 from tests.app.client import Client
 from tests.app.process import ServerProcess, running_server
 
 from .load import cpu_seconds, resident
 
 COMMAND = (sys.executable, "-m", "tests.benchmarks.soak", "serve")
+NAME, PASSWORD = "soak", "soaked to the skin"
+NO_LIMITS = "sessions=0 turns=0 running=0 streams=0 requests=0"
 CRASH_SECONDS = 5.0
 LOGIN_SECONDS = 2.0
 BACKUP_SECONDS = 30.0
@@ -92,10 +97,10 @@ def serve() -> int:
 class Crowd:
     """All who talk to it, and what they did."""
 
-    def __init__(self, http: httpx.AsyncClient, chance: random.Random, password: str | None):
+    def __init__(self, http: httpx.AsyncClient, chance: random.Random, of_the_run: str) -> None:
         self.client = Client(http)
         self.chance = chance
-        self.password = password
+        self.of_the_run = {"Authorization": f"Bearer {of_the_run}"}
         self.did: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.sessions: set[str] = set()
@@ -158,7 +163,8 @@ class Crowd:
     async def back_up(self) -> None:
         while True:
             await trio.sleep(BACKUP_SECONDS)
-            async with self.client.http.stream("GET", "/api/backup") as answer:
+            backup = self.client.http.stream("GET", "/api/backup", headers=self.of_the_run)
+            async with backup as answer:
                 size = 0
                 async for part in answer.aiter_bytes():
                     size += len(part)
@@ -167,12 +173,10 @@ class Crowd:
             self.did["backups"] += 1
 
     async def log_in_and_out(self, url: str) -> None:
-        if self.password is None:
-            return
         while True:
             await trio.sleep(LOGIN_SECONDS)
             async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-                body = {"username": "soak", "password": self.password}
+                body = {"username": NAME, "password": PASSWORD}
                 answer = await http.post("/api/auth/login", json=body)
                 if answer.status_code != 200:
                     self.wrong.append(f"login: {answer.status_code} {answer.text[:200]}")
@@ -216,16 +220,34 @@ async def crowded(url: str, headers: dict[str, str]) -> AsyncIterator[httpx.Asyn
         yield client
 
 
-async def soak(minutes: float, streams: int, every: float, seed: int, token: str | None) -> int:
+def settled_in(data_dir: Path) -> str:
+    """An admin with a token, which it gives."""
+    secret = new_secret(token=True)
+
+    def change(users: Users) -> Users:
+        user = new_user(NAME, Passwords().hash(PASSWORD), admin=True)
+        token = Token("soak", user.id, "", "admin", hash_of(secret), time.time())
+        return users.add(user).with_token(token)
+
+    change_users(data_dir, change)
+    return secret
+
+
+async def soak(minutes: float, streams: int, every: float, seed: int) -> int:
     print(f"seed {seed}, {streams} streams, {minutes:g} minutes", flush=True)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     samples: list[tuple[float, dict[str, float]]] = []
     with tempfile.TemporaryDirectory() as directory:
+        data_dir = Path(directory) / "data"
+        headers = {"Authorization": f"Bearer {settled_in(data_dir)}"}
         async with (
-            running_server(Path(directory) / "data", command=COMMAND) as server,
+            running_server(
+                data_dir, command=COMMAND, env={"GREENROOM_LIMITS": NO_LIMITS}
+            ) as server,
             crowded(server.url, headers) as http,
         ):
-            crowd = Crowd(http, random.Random(seed), os.environ.get("SOAK_PASSWORD"))
+            run = read_run_file(data_dir)
+            assert run is not None
+            crowd = Crowd(http, random.Random(seed), run.token)
             began, cpu = time.monotonic(), cpu_seconds(server.pid)
             print("  seconds" + "".join(f"{name:>11}" for name in HELD), flush=True)
             async with trio.open_nursery() as nursery:
@@ -276,9 +298,8 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--every", type=float, default=10, help="seconds between two samples")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--token", help="of an admin, where the server has users")
     given = parser.parse_args()
-    return trio.run(soak, given.minutes, given.streams, given.every, given.seed, given.token)
+    return trio.run(soak, given.minutes, given.streams, given.every, given.seed)
 
 
 if __name__ == "__main__":
