@@ -44,7 +44,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "h11": ("app.http1",),
     "werkzeug": ("app.http_errors",),
     "httpx": ("app.agents", "app.commands"),
-    "httpx_sse": ("app.agents",),
+    "httpx_sse": ("app.agents", "app.commands"),
     "click": ("app.cli", "app.commands", "app.run"),
     "jinja2": ("app.export_html",),
     "markdown_it": ("app.export_html",),

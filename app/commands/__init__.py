@@ -3,11 +3,17 @@
 import click
 
 from .backup import backup, restore
+from .chat import chat
 from .directory import data_dir_option
 from .doctor import doctor
 from .moving import export, import_
+from .sessions import sessions
 from .users import token, user
 
 __all__ = ["COMMANDS", "data_dir_option"]
 
-COMMANDS: list[click.Command] = [user, token, backup, restore, doctor, export, import_]
+COMMANDS: list[click.Command] = [
+    *(chat, sessions),
+    *(user, token),
+    *(backup, restore, doctor, export, import_),
+]

@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import httpx
@@ -13,11 +13,12 @@ import msgspec
 import trio
 
 from .directory import data_dir_option, directory_argument, existing, open_server
+from .listing import rows_of
+from .server import error_of
 
-__all__ = ["export", "import_"]
+__all__ = ["export", "import_", "output_to"]
 
 FORMATS = ("jsonl", "json", "html")
-PAGE = 500
 
 
 @click.command(short_help="Write conversations as JSON Lines, JSON or HTML.")
@@ -57,7 +58,7 @@ async def _export(
 ) -> int:
     written = 0
     with ExitStack() as files:
-        lines = files.enter_context(_lines(output)) if form == "jsonl" else None
+        lines = files.enter_context(output_to(output)) if form == "jsonl" else None
         async with open_server(directory) as client:
             for name in session_ids or await _all_ids(client):
                 wanted = {"session_id": name, "format": "html" if form == "html" else "json"}
@@ -74,7 +75,8 @@ async def _export(
 
 
 @contextmanager
-def _lines(output: Path | None) -> Iterator[BinaryIO]:
+def output_to(output: Path | None) -> Iterator[BinaryIO]:
+    """A new file, or stdout."""
     if output is None:
         yield sys.stdout.buffer
         return
@@ -95,26 +97,23 @@ def _put(directory: Path, name: str, data: bytes) -> None:
 
 async def _all_ids(client: httpx.AsyncClient) -> list[str]:
     """Of all that the list shows, the archived ones last."""
+
+    async def get(path: str, **params: Any) -> dict[str, Any]:
+        response = await client.get(path, params=params)
+        _check(response, "the list")
+        page: dict[str, Any] = response.json()
+        return page
+
     ids: dict[str, None] = {}
-    for kind, other in (("", "archived_"), ("archived_", "")):
-        start, more = 0, True
-        while more:
-            part = {f"{kind}limit": PAGE, f"{kind}offset": start, f"{other}limit": 0}
-            response = await client.get("/api/sessions", params={"include_archived": 1, **part})
-            _check(response, "the list")
-            rows = response.json()["sessions"]
-            ids |= dict.fromkeys(row["session_id"] for row in rows)
-            start, more = start + PAGE, len(rows) == PAGE
+    for archived in (False, True):
+        async with aclosing(rows_of(get, archived=archived)) as rows:
+            ids |= {row["session_id"]: None async for row in rows}
     return list(ids)
 
 
 def _check(response: httpx.Response, what: str) -> None:
     if response.status_code != 200:
-        try:
-            why = response.json()["error"]
-        except (ValueError, LookupError, TypeError):
-            why = f"status {response.status_code}"
-        raise click.ClickException(f"{what}: {why}")
+        raise click.ClickException(f"{what}: {error_of(response)}")
 
 
 @click.command("import", short_help="Take in conversations that were exported.")
