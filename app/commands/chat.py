@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from .conversation import Conversation
-from .listing import latest_id, resolved
-from .server import server_options
+from .listing import NoSession, latest_id, resolved
+from .server import Server, server_options
 from .terminal import run
 
 __all__ = ["chat"]
@@ -50,9 +50,18 @@ def chat(
     prompt = _prompt_of(words[1:] if named else words)
     if prompt is None and as_json:
         raise click.UsageError("--json needs a prompt")
-    opening = latest_id if last else partial(resolved, name=words[0]) if named else None
+    opening = latest_id if last else partial(_named, name=words[0]) if named else None
     conversation = Conversation(url, data_dir, model, opening, quiet=as_json)
     return conversation.converse() if prompt is None else run(conversation.once, prompt)
+
+
+async def _named(server: Server, name: str) -> str:
+    try:
+        return await resolved(server, name)
+    except NoSession as error:
+        raise click.ClickException(
+            f"{error.message}. If that is no id but what you want to say, use --new"
+        ) from error
 
 
 def _prompt_of(words: Sequence[str]) -> str | None:

@@ -8,13 +8,16 @@ import click
 
 from .server import Refused, Server
 
-__all__ = ["latest_id", "project_named", "resolved", "rows_of", "when"]
+__all__ = ["NoSession", "latest_id", "project_named", "resolved", "rows_of", "when"]
 
 PAGE = 500
 PINNED = 50  # stand before the latest ones
 
 Row = dict[str, Any]
 Get = Callable[..., Awaitable[Row]]
+
+
+class NoSession(click.ClickException): ...
 
 
 async def rows_of(
@@ -46,7 +49,7 @@ async def resolved(server: Server, name: str) -> str:
     if len(matching) == 1:
         return matching.pop()
     if not matching:
-        raise click.ClickException(f"there is no session '{name}'")
+        raise NoSession(f"there is no session '{name}'")
     some = ", ".join(sorted(matching)[:5])
     raise click.ClickException(f"'{name}' is the beginning of {len(matching)} sessions: {some}")
 

@@ -81,7 +81,7 @@ class Terminal:
         """The answer is over: what comes next begins on a line of its own."""
         self._close_thoughts()
         self._put(self._plain.end())
-        if not self._ended:
+        if not self._ended and not (self.is_person and self._unfinished is None):
             self._put("\n")
 
     def thought(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """One turn as a command asks for it and follows it: through cuts, restarts and Ctrl-C."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -26,7 +26,6 @@ ENDS: dict[str, Status] = {
     "apperror": "failed",
 }
 CODES: dict[Status, int] = {"done": 0, "failed": 1, "stopped": STOPPED}
-USAGE = ("input_tokens", "output_tokens", "usage_estimated")
 
 
 @dataclass
@@ -194,13 +193,20 @@ class Turn:
         outcome, session = self._outcome, event.get("session") or {}
         outcome.status = ENDS[name]
         outcome.session_id = session.get("session_id", outcome.session_id)
-        outcome.usage = event.get("usage") or {key: session.get(key) for key in USAGE}
+        outcome.usage = event.get("usage") or self._usage_of(session)
         if name == "cancel":
             outcome.error = "stopped; what was said is kept"
         elif name == "apperror":
             outcome.error = " ".join(filter(None, (event["message"], event.get("hint"))))
         if self._missed:
             self._show_rest(session.get("messages", ()))
+
+    def _usage_of(self, session: Mapping[str, Any]) -> dict[str, Any]:
+        """A session tells that of its latest turn of which something came."""
+        if not (session and self._outcome.text):
+            return {}
+        usage = {key: session[key] for key in ("input_tokens", "output_tokens")}
+        return usage | {"estimated": session["usage_estimated"]}
 
     # -- the record ----------------------------------------------------------------------------
 
@@ -217,7 +223,7 @@ class Turn:
         if outcome.status != "done":
             outcome.error = "the answer was cut short; what was said is kept"
         outcome.session_id = session["session_id"]
-        outcome.usage = {key: session.get(key) for key in USAGE}
+        outcome.usage = self._usage_of(session)
 
     def _show_rest(self, messages: Any) -> list[dict[str, Any]]:
         """Of the last answer, what was not shown."""
