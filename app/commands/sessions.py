@@ -175,4 +175,5 @@ def export(session_id: str, form: str, output: Path | None, url: str | None, dat
 
 
 def _write_text(text: str) -> None:
-    click.echo(plain(text) if sys.stdout.isatty() else text)
+    # Not by click: it would take the colours out of what goes to a file.
+    sys.stdout.write((plain(text) if sys.stdout.isatty() else text) + "\n")

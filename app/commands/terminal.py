@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, TextIO
 
 import trio
@@ -21,7 +22,7 @@ _CSI, _STRING = r"[0-?]*[ -/]*", r"[^\x07\x1b\x9c]*"
 ORDER = re.compile(
     rf"(?:\x1b\[|\x9b){_CSI}[@-~]"
     rf"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]){_STRING}(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]|\x1b(?=\x1b)"
 )
 BEGUN = re.compile(
     rf"(?:(?:\x1b\[|\x9b){_CSI}|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]){_STRING}\x1b?|\x1b[ -/]*)\Z"
@@ -161,9 +162,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def cut(text: str, width: int) -> str:
     if _columns(text) <= width:
         return text
-    while text and _columns(text) >= width:
-        text = text[: max(0, len(text) - max(1, _columns(text) - width))]
-    return text + "…"
+    ends = accumulate(_columns(character) for character in text)
+    return text[: sum(end < width for end in ends)] + "…"
 
 
 def _columns(text: str) -> int:

@@ -1,16 +1,17 @@
 """One turn as a command asks for it and follows it: through cuts, restarts and Ctrl-C."""
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 import click
 import msgspec
 import trio
 
-from actors.session.transcript import text_of
+from actors.session.transcript import is_of_turn, text_of
 
 from .approval import Approvals
 from .server import Refused, Server, Unreachable
@@ -18,6 +19,7 @@ from .terminal import STOPPED, Terminal
 
 __all__ = ["Outcome", "Turn"]
 
+Row = Mapping[str, Any]
 Status = Literal["done", "stopped", "failed"]
 ENDS: dict[str, Status] = {
     "done": "done",
@@ -53,8 +55,8 @@ class Turn:
     def __init__(self, server: Server, terminal: Terminal, *, quiet: bool = False) -> None:
         self._server, self._terminal, self._quiet = server, terminal, quiet
         self._seq = 0
-        self._missed = self._left = False
-        self._after_tool = False
+        self._parts: list[str] = []
+        self._left = self._after_tool = False
         self._began = trio.Event()
         self._outcome = Outcome("", "")
         self._approvals: Approvals
@@ -82,14 +84,16 @@ class Turn:
                 except click.ClickException as error:
                     failure = error
                 nursery.cancel_scope.cancel()
+        outcome.text = "".join(self._parts)
         if not self._quiet:
             self._terminal.end()
-        if outcome.error is not None:
-            self._terminal.say(outcome.error)
         if self._left:
+            self._terminal.say("left; the server may still be answering")
             raise KeyboardInterrupt
         if failure is not None:
             raise failure
+        if outcome.error is not None:
+            self._terminal.say(outcome.error)
         return outcome
 
     async def _start(self, start: dict[str, Any]) -> None:
@@ -127,9 +131,9 @@ class Turn:
                 aclosing(source.aiter_sse()) as events,
             ):
                 async for event in events:
-                    if event.data and self._take(event.id, event.event, event.data):
+                    if event.id and event.data and self._take(event.id, event.event, event.data):
                         return True
-            raise Unreachable("the stream of the answer broke off")
+            raise Unreachable("the answer broke off")
         except Unreachable:
             if self._seq == before:
                 raise
@@ -146,7 +150,6 @@ class Turn:
         seq = int(event_id.rpartition(":")[2])
         if seq <= self._seq:
             return False
-        self._missed |= seq != self._seq + 1
         self._seq = seq
         event = msgspec.json.decode(data, type=dict[str, Any])
         if name in ENDS:
@@ -181,11 +184,10 @@ class Turn:
                 terminal.say(event["message"])
 
     def _add(self, text: str) -> None:
-        said = self._outcome.text
-        if self._after_tool and said and not said.endswith("\n"):
+        if self._after_tool and self._parts and not self._parts[-1].endswith("\n"):
             text = "\n\n" + text  # another message of the transcript
         self._after_tool = False
-        self._outcome.text += text
+        self._parts.append(text)
         if not self._quiet:
             self._terminal.text(text)
 
@@ -198,12 +200,10 @@ class Turn:
             outcome.error = "stopped; what was said is kept"
         elif name == "apperror":
             outcome.error = " ".join(filter(None, (event["message"], event.get("hint"))))
-        if self._missed:
-            self._show_rest(session.get("messages", ()))
 
-    def _usage_of(self, session: Mapping[str, Any]) -> dict[str, Any]:
+    def _usage_of(self, session: Row) -> dict[str, Any]:
         """A session tells that of its latest turn of which something came."""
-        if not (session and self._outcome.text):
+        if not (session and self._parts):
             return {}
         usage = {key: session[key] for key in ("input_tokens", "output_tokens")}
         return usage | {"estimated": session["usage_estimated"]}
@@ -215,30 +215,32 @@ class Turn:
         outcome = self._outcome
         found = await self._server.get("/api/session", session_id=outcome.session_id)
         session = found["session"]
-        rows = self._show_rest(session["messages"])
-        last = rows[-1] if rows else {"_error": True}
-        outcome.status = (
-            "failed" if last.get("_error") else "stopped" if last.get("_partial") else "done"
-        )
-        if outcome.status != "done":
-            outcome.error = "the answer was cut short; what was said is kept"
         outcome.session_id = session["session_id"]
+        rows = self._show_rest(session["messages"])
         outcome.usage = self._usage_of(session)
-
-    def _show_rest(self, messages: Any) -> list[dict[str, Any]]:
-        """Of the last answer, what was not shown."""
-        rows: list[dict[str, Any]] = []
-        for row in reversed(messages):
-            if row.get("role") == "user":
-                break
-            rows.insert(0, row)
-        said = [text_of(row.get("content")) for row in rows if row.get("role") == "assistant"]
-        text = "\n\n".join(filter(None, said))
-        self._after_tool = False
-        if text.startswith(self._outcome.text):
-            self._add(text[len(self._outcome.text) :])
+        if not rows:
+            outcome.error = "the answer was taken back"
+        elif rows[-1].get("_error"):
+            outcome.error = text_of(rows[-1].get("content"))
         else:
-            self._terminal.say("some of the answer was missed; all of it:")
-            self._outcome.text = ""
+            outcome.status = "done"
+
+    def _show_rest(self, messages: Sequence[Row]) -> list[Row]:
+        """Of the turn's answer, what was not shown. Gives its rows."""
+        of_turn = (is_of_turn(row, self._outcome.stream_id) for row in messages)
+        began = next((n for n, mine in enumerate(of_turn) if mine), len(messages))
+        rows = list(takewhile(lambda row: row.get("role") != "user", messages[began + 1 :]))
+        said = [
+            text_of(row.get("content"))
+            for row in rows
+            if row.get("role") == "assistant" and not row.get("_error")
+        ]
+        text, shown = "\n\n".join(filter(None, said)), "".join(self._parts)
+        self._after_tool = False
+        if text.startswith(shown):
+            self._add(text[len(shown) :])
+        elif rows:
+            self._terminal.say("some of the answer was missed; this is all of it:")
+            self._parts.clear()
             self._add(text)
         return rows

@@ -25,7 +25,7 @@ class Typed:
     def __init__(self, process: trio.Process, terminal: trio.lowlevel.FdStream) -> None:
         self.process, self._terminal = process, terminal
         self.shown = ""
-        self._more = trio.Event()
+        self._more, self._end = trio.Event(), trio.Event()
 
     async def type(self, text: str) -> None:
         await self._terminal.send_all(text.encode())
@@ -37,8 +37,11 @@ class Typed:
                 await self._more.wait()
 
     async def wait(self) -> int:
+        """For the end, and for what was shown until then."""
         with trio.fail_after(END_SECONDS):
-            return await self.process.wait()
+            code = await self.process.wait()
+            await self._end.wait()
+        return code
 
     async def read(self) -> None:
         try:
@@ -48,6 +51,7 @@ class Typed:
                 self._more = trio.Event()
         except trio.BrokenResourceError:
             pass  # what a terminal says when nobody is on it any more
+        self._end.set()
         self._more.set()
 
 
@@ -58,6 +62,9 @@ def _take_terminal() -> None:
 @asynccontextmanager
 async def on_terminal(data_dir: Path, *arguments: str, **env: str) -> AsyncIterator[Typed]:
     """Killed at the end of the block."""
+    settings = environment(data_dir, {"TERM": "xterm", **env})
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        settings.pop(name, None)
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
     try:
@@ -68,7 +75,7 @@ async def on_terminal(data_dir: Path, *arguments: str, **env: str) -> AsyncItera
             stderr=slave,
             start_new_session=True,
             preexec_fn=_take_terminal,
-            env=environment(data_dir, {"TERM": "xterm", **env}),
+            env=settings,
         )
     finally:
         os.close(slave)

@@ -182,7 +182,8 @@ async def test_a_connection_that_is_cut_again_and_again_loses_and_doubles_nothin
 async def test_a_stream_that_is_gone_is_made_good_from_the_record(tmp_path):
     """The server was away for longer than it keeps streams."""
     said = {"role": "assistant", "content": "Once upon a time."}
-    session = {"session_id": "a" * 12, "messages": [{"role": "user", "content": "?"}, said]}
+    asked_row = {"role": "user", "content": "?", "_active_turn_token": "s:1"}
+    session = {"session_id": "a" * 12, "messages": [asked_row, said]}
     session |= {"input_tokens": 1, "output_tokens": 2, "usage_estimated": False}
     begin = b'id: s:1\nevent: token\ndata: {"text":"Once "}\n\n'
     answers = [
