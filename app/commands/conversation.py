@@ -99,7 +99,7 @@ class Conversation:
     async def _begin(self) -> None:
         async with self._open() as server:
             if self._opening is None:
-                await server.get("/health")
+                await server.get("/api/sessions", limit=1)  # is it there, and may we?
                 self._terminal.aside("A new session. /help says what you can do.")
                 return
             self._session_id = await self._opening(server)

@@ -1,7 +1,7 @@
 """The running server that a command talks to: where it is, how to wait for it, what it refuses."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
 PATIENCE = 300.0
 AWAY = (502, 503, 504)
 ADVICE = {
-    401: f"set {TOKEN} to an API token of this server",
-    403: f"set {TOKEN} to an API token that may do this",
+    401: f"set {TOKEN} to a token of this server (greenroom token create)",
+    403: f"another token in {TOKEN} may be allowed to",
 }
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -42,7 +42,7 @@ class Unreachable(click.ClickException):
 class Refused(click.ClickException):
     def __init__(self, status: int, text: str) -> None:
         advice = ADVICE.get(status)
-        super().__init__(f"{text} ({status}): {advice}" if advice else text)
+        super().__init__(f"{text}: {advice}" if advice else text)
         self.status = status
 
 
@@ -114,7 +114,8 @@ class Server:
             ) as source:
                 if source.response.status_code != 200:
                     await source.response.aread()
-                self._check(source.response)
+                # The server may not know yet that the stream before this one is gone.
+                self._check(source.response, again=(*AWAY, 429))
                 yield source
         except (httpx.RequestError, SSEError) as error:
             raise Unreachable(f"the server at {url} broke off") from error
@@ -143,9 +144,9 @@ class Server:
             url, token = found.url, token or found.token
         return url, {"Authorization": f"Bearer {token}"} if token else {}
 
-    def _check(self, response: httpx.Response) -> None:
+    def _check(self, response: httpx.Response, again: Sequence[int] = AWAY) -> None:
         status = response.status_code
-        if status in AWAY and self._reached:
+        if status in again and self._reached:
             raise Unreachable(error_of(response))
         if not response.is_success:
             raise Refused(status, error_of(response))
