@@ -34,7 +34,7 @@ LINKS = ".backup."
 SESSIONS = "sessions"
 MOMENT = 0.01  # seconds for which the saves of records wait, again and again
 # Made anew, of one run, or fetched again.
-LEFT_OUT = ("greenroom.lock", "server.json", "models", "search.sqlite", LINKS)
+LEFT_OUT = ("greenroom.lock", "users.lock", "server.json", "models", "search.sqlite", LINKS)
 MANIFEST = "greenroom-backup.json"
 FORMAT = 1
 CHUNK = 1 << 20
@@ -137,7 +137,8 @@ class Snapshot:
             os.link(file.path, link)
         except OSError:  # a file system without hard links
             shutil.copyfile(file.path, link)
-        self.files.append(file._replace(path=link))
+        # Of what a command replaces meanwhile, as it does with the users, we have one or the other.
+        self.files.append(file._replace(path=link, size=link.stat().st_size))
 
 
 def remove_links(links: Path) -> None:

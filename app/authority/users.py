@@ -199,7 +199,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
 
 
 def _replace(data_dir: Path, data: bytes) -> None:
-    path, new = data_dir / FILE, data_dir / f"{FILE}.new"  # one, for we hold the lock
+    path, new = data_dir / FILE, data_dir / f"{FILE}.tmp.new"  # we hold the lock
     with suppress(FileNotFoundError):
         new.unlink()
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)

@@ -14,6 +14,7 @@ import trio
 from actors.greenroom import open_greenroom
 from actors.session.messages import GetSession
 from actors.stores import open_record_store, own_directory
+from app.authority.users import Login, Users, change_users
 from app.backup import MANIFEST, BadBackup, Manifest, Snapshot, files_of, restore, tar_of
 from app.cli import main
 from tests.app.client import open_client
@@ -235,3 +236,29 @@ def test_a_directory_that_somebody_else_has_is_not_read_behind_his_back(data, tm
         assert main(["backup", str(data), str(tmp_path / "b.tar")]) == 2
     assert "no server to be asked" in capsys.readouterr().err
     assert list(tmp_path.glob("b.tar*")) == []
+
+
+def test_users_that_change_meanwhile_are_in_it_as_they_were_or_as_they_are(tmp_path, monkeypatch):
+    """A command or a login replaces the file, whoever makes a backup."""
+
+    def logged_in(users):
+        login = Login("id", f"{len(users.logins):064}", 0.0, 1e12)
+        return users.with_login(login, 0.0)
+
+    (tmp_path / "sessions").mkdir()
+    for _ in range(3):
+        change_users(tmp_path, logged_in)
+    (tmp_path / "users.json.tmp.new").write_bytes(b"{")  # what is being written
+    link = os.link
+
+    def replaced_before(source, target):
+        if source.name == "users.json":
+            (tmp_path / "users.json.tmp.new").unlink()
+            change_users(tmp_path, logged_in)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", replaced_before)
+    snapshot = Snapshot(tmp_path)
+    (file,) = snapshot.files
+    assert file.name == "users.json"
+    assert len(msgspec.json.decode(file.path.read_bytes()[: file.size], type=Users).logins) == 4
