@@ -13,7 +13,7 @@ from tests.hostile.schemathesis import attack
 
 pytestmark = pytest.mark.process
 
-SECONDS = 40
+SECONDS = 15
 
 
 @pytest.mark.timeout(400)
