@@ -1,3 +1,3 @@
 """The Greenroom server: everything that knows HTTP, argv or a vendor."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
