@@ -6,7 +6,7 @@ from tests.faults.crash import crash
 
 pytestmark = pytest.mark.process
 SEEDS = (1, 2)
-ROUNDS = 8
+ROUNDS = 5
 SESSIONS = 50
 
 

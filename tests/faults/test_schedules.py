@@ -12,7 +12,7 @@ from tests.faults.__main__ import run, table
 from tests.faults.program import programs
 from tests.faults.world import Life, Report, World, play
 
-CHUNKS = 6
+CHUNKS = 4
 CHUNK = 50
 
 

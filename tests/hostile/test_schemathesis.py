@@ -13,7 +13,7 @@ from tests.hostile.schemathesis import attack
 
 pytestmark = pytest.mark.process
 
-SECONDS = 15
+SECONDS = 10
 
 
 @pytest.mark.timeout(400)
