@@ -7,7 +7,6 @@ seed says what is done and when; how it falls together is the machine's affair.
 """
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import trio
 
+from actors.session.amendments import amended
 from tests.app.client import Client, Event
 from tests.faults.stop_checks import (
     SAID,
@@ -234,7 +234,7 @@ class Presser:
         pending = (session["active_stream_id"], session["pending_user_message"])
         assert pending == (pressed.next_id, pressed.next.prompt)
         check_usage(session, shown, call and call.messages)
-        on_disk = json.loads((self._records / f"{session_id}.json").read_text())
+        on_disk = amended((self._records / f"{session_id}.json").read_bytes())
         assert on_disk["messages"] == session["messages"]
         assert on_disk.get("usage_estimated", False) is session["usage_estimated"]
         return session

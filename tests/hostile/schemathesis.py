@@ -24,7 +24,9 @@ CHECKS = (
     "allow_header_conformance",
 )
 # Streams without an end; and a path that leads elsewhere if what stands for its variable is wrong.
-LEFT_OUT = r"^/api/(sessions/events|session/stream|tab/events|inspector/events)$|^/session/{name}$"
+LEFT_OUT = (
+    r"^/api/(sessions/events|session/stream|tab/events|inspector/events)$|^/(session/{name}|login)$"
+)
 SESSIONS = 12
 
 
