@@ -143,7 +143,9 @@ class RunningTurn:
 
         async def emit(event: AgentEvent) -> None:
             checked, size = emitted.checked(event)
-            if isinstance(checked, ToolStarted):
+            if self._scope.cancel_called:  # who is stopped waits for nobody, and nobody for it
+                await tell(checked)
+            elif isinstance(checked, ToolStarted):
                 await self._tell_durably(session, checked)
             elif size > LARGE:  # a mailbox counts messages: of these one at a time
                 await session.ask(TurnOutput(self.turn_id, checked))
