@@ -60,7 +60,7 @@ WAYS_IN = {
     "login": {"type": "apiKey", "in": "cookie", "name": COOKIE},
 }
 OF_ANY = frozenset({200, 401, 429, 500})
-OF_ANY_POST = frozenset({400, 403, 413, 422, 503})
+OF_ANY_POST = frozenset({400, 403, 413, 503})
 BODILESS = (302, 303, 304, 308)
 VARIABLE = re.compile(r"<(?:[^<>]*:)?(\w+)>")
 
@@ -104,16 +104,19 @@ def document(app: Quart) -> dict[str, Any]:
 
 
 def _operation(method: str, path: str, told: Operation) -> dict[str, Any]:
-    statuses = {200, 401, 429, 500, *told.also, *told.refuses} | (
-        OF_ANY_POST if method == "POST" else set()
-    )
+    statuses = OF_ANY | {*told.also, *told.refuses}
+    keyed = method == "POST" and told.keyed
+    if method == "POST":
+        statuses |= OF_ANY_POST
+    if keyed:
+        statuses |= {422}
     operation: dict[str, Any] = {
         "summary": told.summary,
         "operationId": re.sub(r"\W", "_", f"{method.lower()}{path}"),
         "parameters": [*_in_path(path, told), *_in_query(told)],
         "responses": {str(status): _response(told, status) for status in sorted(statuses)},
     }
-    if method == "POST":
+    if keyed:
         operation["parameters"].append(_KEY)
     if method == "POST" and told.body is not None:
         content = {"application/json": {"schema": _body(told)}}

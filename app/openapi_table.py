@@ -55,6 +55,7 @@ class _Told:
     kinds: tuple[str, ...] = JSON
     events: Mapping[str, Shape] = field(default_factory=dict)
     error: str = "Error"  # which of the `COMPONENTS` its refusals are
+    keyed: bool = True  # a POST with an `Idempotency-Key` is done once
 
 
 @dataclass(frozen=True)
@@ -285,11 +286,15 @@ OPERATIONS: dict[str, Operation] = {
         },
     ),
     "POST /api/auth/login": Operation(
-        "Log in: the answer sets a cookie", body=LoginBody, answer=OK, refuses=frozenset({429})
+        "Log in: the answer sets a cookie",
+        body=LoginBody,
+        answer=OK,
+        refuses=frozenset({429}),
+        keyed=False,
     ),
-    "POST /api/auth/logout": Operation("End this login", answer=OK),
+    "POST /api/auth/logout": Operation("End this login", answer=OK, keyed=False),
     "GET /login": Operation("The page to log in with", kinds=PAGE, also={302: {}}),
-    "POST /login": Operation("Log in from that page", kinds=PAGE, also={303: {}}),
+    "POST /login": Operation("Log in from that page", kinds=PAGE, also={303: {}}, keyed=False),
     "GET /login/static/{name}": _file("A file of that page", 308),
     # Sessions, read.
     "GET /api/sessions": Operation(

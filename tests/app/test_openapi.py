@@ -1,5 +1,7 @@
 """The published document and the app tell of the same routes, and of the same events."""
 
+import re
+
 import msgspec
 import pytest
 import trio
@@ -64,3 +66,14 @@ def test_every_event_of_a_turn_is_told_of(kind):
     name, data = event_of(kind(*values))
     shape = OF_A_TURN[name]
     assert {key for key in shape if not key.endswith("?")} <= data.keys()
+
+
+async def test_a_key_is_told_of_exactly_where_it_is_looked_at(app):
+    paths = document(app)["paths"]
+    headers = {"Idempotency-Key": "k" * 256}
+    for route in (route for route in OPERATIONS if route.startswith("POST ")):
+        path = route.removeprefix("POST ")
+        answer = await app.test_client().post(re.sub(r"{\w+}", "x", path), headers=headers)
+        told = {each["name"] for each in paths[path]["post"]["parameters"]}
+        looked_at = b"Idempotency-Key must be" in await answer.get_data()
+        assert looked_at == ("Idempotency-Key" in told), (route, answer.status_code)
