@@ -1,6 +1,5 @@
 """Endpoints for the tool calls that somebody must allow."""
 
-import msgspec
 from quart import Blueprint, Response
 
 from actors.session.messages import AnswerApproval, RevokeGrant
@@ -10,8 +9,8 @@ from . import bodies, views
 from .asking import ask, ask_named
 from .bodies import BadRequest, require
 from .body import read_body
-from .http_errors import json_body, json_response
-from .redaction import redacted
+from .http_errors import json_response
+from .saying import said
 from .view import View
 
 __all__ = ["routes"]
@@ -29,7 +28,7 @@ def routes(greenroom: View) -> Blueprint:
             waiting = []
         first = waiting[0] if waiting else None
         answer = {"pending": first, "pending_count": len(waiting)}
-        return json_body(redacted(msgspec.json.encode(answer)))
+        return said(answer)
 
     @page.post("/api/approval/respond")
     async def respond() -> Response:

@@ -35,8 +35,8 @@ from . import bodies, views
 from .asking import ask, ask_named, create, in_its_project
 from .bodies import BadRequest, import_of, keep_count_of, require
 from .body import read_body, read_bytes
-from .http_errors import json_body, json_response
-from .redaction import redacted
+from .http_errors import json_response
+from .saying import said
 from .view import View
 from .workspace import checked_workspace
 
@@ -291,7 +291,7 @@ async def _compression(greenroom: View, session_id: str) -> Response:
         answer["error"] = state.text
     if state.status == "done":
         answer |= views.compressed(await session.ask(GetSession()), state, session_id)
-    return json_body(redacted(msgspec.json.encode(answer)))
+    return said(answer)
 
 
 async def _record(greenroom: View, body: msgspec.Struct) -> Record:
@@ -304,7 +304,7 @@ async def _record(greenroom: View, body: msgspec.Struct) -> Record:
 
 async def _whole(greenroom: View, snapshot: Snapshot, **more: Any) -> Response:
     session = await in_its_project(greenroom, views.full_session(snapshot))
-    return json_body(redacted(msgspec.json.encode({**more, "session": session})))
+    return said({**more, "session": session})
 
 
 async def _compact(greenroom: View, snapshot: Snapshot, **more: Any) -> Response:

@@ -3,8 +3,8 @@
 import msgspec
 from quart import Response
 
-from ..http_errors import json_body
-from ..redaction import redacted
+from .http_errors import json_body
+from .redaction import redacted
 
 __all__ = ["said"]
 

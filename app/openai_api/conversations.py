@@ -21,6 +21,7 @@ from actors.session.refusals import SessionNotFound
 from ..asking import ask, create
 from ..body import read_bytes
 from ..http_errors import json_response
+from ..saying import said
 from ..view import View
 from .errors import ApiError
 from .items import Placed, rows_of_input
@@ -28,7 +29,6 @@ from .names import conversation_id, session_of
 from .paging import list_of, page_of
 from .requests import decode
 from .retold import items_of
-from .saying import said
 from .schemas import ConversationBody, ConversationUpdateBody, ItemsBody
 from .turns import no_conversation
 

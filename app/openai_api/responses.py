@@ -12,6 +12,7 @@ from actors.session.messages import Annotate, CancelTurn, DeleteSession, Truncat
 
 from ..body import read_bytes
 from ..http_errors import json_response
+from ..saying import said
 from ..sse import frame
 from ..view import View
 from .errors import ApiError
@@ -21,7 +22,6 @@ from .offer import Offer
 from .paging import page_of
 from .requests import asked_by_response, decode
 from .retold import end_of, turn_items
-from .saying import said
 from .schemas import ResponseBody
 from .streaming import stream_of
 from .turns import Turn, Turns, deleted_mark
