@@ -302,14 +302,16 @@ async def open_greenroom(
                         forgetting.cancel()
 
 
-async def _forget_removed(greenroom: Greenroom, path: Path | None) -> None:
+async def _forget_removed(greenroom: Greenroom, database: Path | None) -> None:
     """What was removed from a session is not to stay in the search until somebody searches."""
-    seen, database = greenroom.notices.last, trio.Path(path or "")
-    while path is not None:
+    if database is None:
+        return
+    path, seen = trio.Path(database), greenroom.notices.last
+    while True:
         notices = await greenroom.notices.after(seen) or ()
         seen = greenroom.notices.last
         shrunk = {notice.session_id for notice in notices if notice.reason in SHRINKS}
-        if shrunk and await database.exists():
+        if shrunk and await path.exists():
             with suppress(ActorError):  # the next search will see to it
                 await greenroom.search.ask(Forget(sorted(shrunk)))
 

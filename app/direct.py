@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from actors.session.entries import Entry
 from actors.session.feeds import Reader
 
-__all__ = ["EXTENSION", "Direct"]
+__all__ = ["EXTENSION", "NOT_DIRECT", "Direct"]
 
 EXTENSION = "greenroom.push"
 """Where a server that can do it puts the answer's `Push` into the request's ASGI extensions."""
@@ -59,3 +59,7 @@ class Direct:
         if self._push is not None and self._behind:
             await self._push.flush()
             self._behind = False
+
+
+NOT_DIRECT = Direct({})
+"""Of an answer that only its task gives."""

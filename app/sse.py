@@ -7,7 +7,7 @@ import msgspec
 import trio
 from quart import Response
 
-from .direct import Direct
+from .direct import NOT_DIRECT, Direct
 
 __all__ = ["KEEPALIVE_SECONDS", "cursor_of", "event_stream", "frame", "kept_alive"]
 
@@ -51,18 +51,18 @@ async def kept_alive(
     comment: bytes,
     *,
     first: bytes | None = None,
-    direct: Direct | None = None,
+    direct: Direct = NOT_DIRECT,
 ) -> AsyncGenerator[bytes, None]:
     """Batches, each in one write, until an empty one; a comment in long silences. `direct` is what
     `next_batch` shows without giving it.
     """
     yield first or comment  # the headers go out with it
     while True:
-        batch, pushed = None, direct and direct.pushed
+        batch, pushed = None, direct.pushed
         with trio.move_on_after(KEEPALIVE_SECONDS):  # covers the wait, never the rendering
             batch = await next_batch()
         if batch is None:
-            if pushed == (direct and direct.pushed):
+            if pushed == direct.pushed:
                 yield comment
         elif batch:
             if data := await render(batch):

@@ -120,16 +120,17 @@ def create_app(
 
     @app.get("/health")
     async def health() -> Response:
+        standing = {"status": "ok" if greenroom.accepting else "degraded"}
+        code = 200 if greenroom.accepting else 503
         if visiting.get().principal is None:
-            status = "ok" if greenroom.accepting else "degraded"
-            return json_response({"status": status}, 200 if greenroom.accepting else 503)
+            return json_response(standing, code)
         live = view.running()
         statistics = greenroom.statistics()
         journals = (greenroom.journal_statistics(), answers.statistics())
         writers = (greenroom.record_statistics(), *(journal.writer for journal in journals))
         return json_response(
-            {
-                "status": "ok" if greenroom.accepting else "degraded",
+            standing
+            | {
                 "version": __version__,
                 "sessions": sum(cell.address.startswith("session/") for cell in statistics.cells),
                 "active_streams": len(live),
@@ -140,7 +141,7 @@ def create_app(
                 "saving_seconds": round(max(writer.busy_seconds for writer in writers), 3),
                 "agent": agent_status(),
             },
-            200 if greenroom.accepting else 503,
+            code,
         )
 
     @app.after_request
