@@ -314,7 +314,7 @@ class Exchange:
         if not more:
             data += connection.last()
             connection.streams(False)
-        if data:
+        if data or not more:  # what was pushed may be left to send
             await connection.write(data)
         if more:
             await trio.lowlevel.checkpoint()
