@@ -696,7 +696,8 @@ class Life:
                 if self.world.asks and not (await turn.approve(call_id, tool, {})).allowed:
                     return
                 await emit(ToolStarted(call_id, tool))
-                self.world.ran.add((talk.turn_id, call_id))
+                if not self.dead:
+                    self.world.ran.add((talk.turn_id, call_id))
                 await emit(ToolCompleted(call_id, "found"))
             case "pause":
                 await trio.sleep(PAUSES[(talk.number + place) % len(PAUSES)])
