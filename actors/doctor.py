@@ -3,7 +3,6 @@
 Blocks: for a command. Only `mend` changes anything, and only for the owner of the directory.
 """
 
-import os
 import shutil
 import sqlite3
 import stat
@@ -25,7 +24,7 @@ from actors.search.database import VERSION as SEARCH_VERSION
 from actors.session.amendments import extent_of
 from actors.session.entries import decode
 from actors.session.record import Record, RecordDamaged, is_session_id, load, summary
-from actors.stores import NewerVersion, RecordInfo
+from actors.stores import NewerVersion, RecordInfo, replace_file
 from actors.stores.frames import SETTLED, encode_frame, read_frames
 
 __all__ = ["Examination", "Finding", "examine", "mend"]
@@ -265,7 +264,7 @@ def _stamp(data_dir: Path, name: str) -> str:
 
 def _write_index(data_dir: Path, records: Mapping[str, Record]) -> None:
     rows = [{**summary(record), STAMP: _stamp(data_dir, name)} for name, record in records.items()]
-    _replace(data_dir / "sessions" / (INDEX + SUFFIX), checked(b"".join(encode_parts(rows))))
+    replace_file(data_dir / "sessions" / (INDEX + SUFFIX), checked(b"".join(encode_parts(rows))))
 
 
 def _projects(found: Examination) -> None:
@@ -291,7 +290,7 @@ def _projects(found: Examination) -> None:
                 | {"created_at": named[project_id].created_at}
                 for n, project_id in enumerate(sorted(filter(None, named)), 1)
             ]
-            _replace(path, dump_projects(made))
+            replace_file(path, dump_projects(made))
             return f"{aside}; {len(made)} projects made anew"
 
         what = str(error)
@@ -361,7 +360,7 @@ def _segment(
     def whole(_: Path) -> str:
         frames = [frame for _, _, frame in read_frames(data) if frame is not None]
         aside = _set_aside(path)
-        _replace(path, b"".join(encode_frame(*frame) for frame in frames))
+        replace_file(path, b"".join(encode_frame(*frame) for frame in frames))
         return f"{aside}; {len(frames)} whole entries kept"
 
     if lost:
@@ -481,16 +480,6 @@ def _set_aside(path: Path) -> str:
     target = next(path.with_name(name) for name in names if not path.with_name(name).exists())
     path.rename(target)
     return f"set aside as {target.name}"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _removed(path: Path) -> str:

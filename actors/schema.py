@@ -5,13 +5,12 @@ older, and says here what it writes from now on.
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from actors.stores import NewerVersion
+from actors.stores import NewerVersion, replace_file
 
 __all__ = ["PARTS", "SCHEMA_FILE", "check_schema", "read_schema", "settle_schema"]
 
@@ -46,20 +45,7 @@ def settle_schema(data_dir: Path) -> None:
     check_schema(data_dir)
     if read_schema(data_dir) != PARTS:
         try:
-            _write(data_dir)
+            made = msgspec.json.format(msgspec.json.encode(PARTS), indent=2)
+            replace_file(data_dir / SCHEMA_FILE, made)
         except OSError as error:
             log.warning("the versions of what is written could not be noted: %s", error)
-
-
-def _write(data_dir: Path) -> None:
-    temporary = data_dir / f"{SCHEMA_FILE}.tmp.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(PARTS), indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(data_dir / SCHEMA_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)

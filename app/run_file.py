@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from actors.stores import replace_file
+
 __all__ = ["RUN_FILE", "RunFile", "read_run_file", "remove_run_file", "write_run_file"]
 
 RUN_FILE = "server.json"
@@ -24,12 +26,7 @@ def write_run_file(data_dir: Path, address: tuple[str, int], token: str) -> None
     """Replaces what a run that was killed has left. Raises `OSError`."""
     host, port = EVERYWHERE.get(address[0], address[0]), address[1]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    temporary = data_dir / f"{RUN_FILE}.tmp.{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.encode(RunFile(url, os.getpid(), token)))
-    temporary.replace(data_dir / RUN_FILE)
+    replace_file(data_dir / RUN_FILE, msgspec.json.encode(RunFile(url, os.getpid(), token)))
 
 
 def read_run_file(data_dir: Path) -> RunFile | None:

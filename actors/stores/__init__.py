@@ -1,7 +1,7 @@
 """Bytes on disk: records that are replaced whole, and a journal that only grows."""
 
 from .directory import RecordInfo, RecordStore, open_record_store
-from .disk import Disk, FileInfo, RealDisk
+from .disk import Disk, FileInfo, RealDisk, replace_file
 from .durations import Durations, DurationsSummary
 from .errors import (
     InvalidName,
@@ -39,4 +39,5 @@ __all__ = [
     "open_journal",
     "open_record_store",
     "own_directory",
+    "replace_file",
 ]

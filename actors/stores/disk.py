@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-__all__ = ["Disk", "FileInfo", "RealDisk"]
+__all__ = ["Disk", "FileInfo", "RealDisk", "replace_file"]
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -129,6 +129,21 @@ class RealDisk:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """For one writer at a time. Whoever reads `path`, also after a power cut, finds the old or the
+    new, whole. Raises `OSError`: it is the old then, unless only the names could not be flushed.
+    """
+    disk, new = RealDisk(), path.with_suffix(".tmp.new")
+    disk.remove(new)  # of a writer that died
+    try:
+        disk.create(new, data)
+        disk.flush(new)
+        disk.replace(new, path)
+    finally:
+        disk.remove(new)
+    disk.flush_directory(path.parent)
 
 
 def _info(name: str, status: os.stat_result) -> FileInfo:

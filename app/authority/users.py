@@ -8,12 +8,14 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 from unicodedata import normalize
 
 import msgspec
+
+from actors.stores import replace_file
 
 __all__ = [
     "FILE",
@@ -183,7 +185,7 @@ def change_users(data_dir: Path, change: Callable[[Users], Users]) -> Users:
         before = read_users(data_dir)
         users = change(before)
         if users != before:
-            _replace(data_dir, msgspec.json.format(msgspec.json.encode(users), indent=2))
+            replace_file(data_dir / FILE, msgspec.json.format(msgspec.json.encode(users), indent=2))
     return users
 
 
@@ -196,27 +198,6 @@ def _locked(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _replace(data_dir: Path, data: bytes) -> None:
-    path, new = data_dir / FILE, data_dir / f"{FILE}.tmp.new"  # we hold the lock
-    with suppress(FileNotFoundError):
-        new.unlink()
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    directory = os.open(data_dir, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 class UsersFile:

@@ -248,12 +248,12 @@ def test_users_that_change_meanwhile_are_in_it_as_they_were_or_as_they_are(tmp_p
     (tmp_path / "sessions").mkdir()
     for _ in range(3):
         change_users(tmp_path, logged_in)
-    (tmp_path / "users.json.tmp.new").write_bytes(b"{")  # what is being written
+    (tmp_path / "users.tmp.new").write_bytes(b"{")  # what is being written
     link = os.link
 
     def replaced_before(source, target):
         if source.name == "users.json":
-            (tmp_path / "users.json.tmp.new").unlink()
+            (tmp_path / "users.tmp.new").unlink()
             change_users(tmp_path, logged_in)
         link(source, target)
 

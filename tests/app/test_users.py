@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from app.authority import users as module
+from actors.stores import RealDisk
 from app.authority.gate import new_user
 from app.authority.secrets import Passwords, hash_of
 from app.authority.users import (
@@ -90,7 +90,7 @@ def test_the_file_is_for_its_owner_and_replaced_as_a_whole(tmp_path, monkeypatch
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(RealDisk, "flush", full)
     with pytest.raises(OSError, match="No space"):
         add(tmp_path, "bob")
     assert (tmp_path / FILE).read_bytes() == before
