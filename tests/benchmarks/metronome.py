@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import count, cycle
+from itertools import cycle
 
 import trio
 
@@ -26,10 +26,15 @@ class Metronome:
         self._turns = cycle(self._groups)
 
     async def tick(self) -> None:
+        """Where nobody waits it does not wake."""
         began = trio.current_time()
-        for n, group in zip(count(), cycle(self._groups), strict=False):
-            await trio.sleep_until(began + n * TICK)
-            group.unpark_all()
+        while True:
+            for n, group in enumerate(self._groups):
+                if group:
+                    await trio.sleep_until(began + n * TICK)
+                    group.unpark_all()
+            began += GROUPS * TICK
+            await trio.sleep_until(began)
 
     async def __call__(self, turn: AgentTurn, emit: Emit) -> None:
         words = str(turn.messages[-1]["content"]).split()
