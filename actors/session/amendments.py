@@ -114,6 +114,8 @@ def _list(value: Any) -> list[Any]:
 
 def common(before: Sequence[Any], after: Sequence[Any]) -> int:
     """How many rows they begin with together: the same objects."""
+    if before is after:
+        return len(before)
     same: Callable[[Any, Any], bool] = is_
     if len(before) <= len(after) and all(map(same, before, after)):
         return len(before)
