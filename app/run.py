@@ -20,6 +20,7 @@ import click
 import trio
 from quart_trio import QuartTrio
 
+from .allocator import keep_little
 from .authority.hosts import is_loopback
 from .authority.users import FILE, UserError, read_users
 from .config import Config, ConfigError
@@ -62,6 +63,7 @@ async def run(config: Config, open_house: OpenHouse) -> int:
     os.umask(0o077)  # whatever it was: what lies here is for its owner only
     check_data_dir(config.data_dir)
     _allow_many_files()
+    keep_little()
     exit_code = 0
     stopping, serving = trio.Event(), trio.Event()
     async with await _bind(config) as listener:

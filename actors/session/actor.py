@@ -1,6 +1,6 @@
 """The session's owner: nobody else changes the record."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -74,8 +74,6 @@ SHELL_SECONDS = 1800.0  # how long a session that nothing was ever said in stays
 # Not in the session's story: what only reads, and output, of which its feed tells.
 UNTOLD = (GetSession, CompressionStatus, TurnOutput)
 
-Handler = Callable[[Any], Awaitable[object]]
-
 
 class Session(Actor):
     """One message at a time: an operation, or what the session's own tasks have to say. The record
@@ -94,37 +92,6 @@ class Session(Actor):
         self._turns = Turns(self._ledger, shared, self._titling, shorten, kept)
         self._approving = Approving(self._ledger, self._turns)
         self._side = SideTurns(self._ledger, shared, self._turns.commit_or_keep, kept)
-        self._handlers: dict[type, Handler] = {
-            GetSession: self._get,
-            CreateSession: self._create,
-            StartTurn: self._turns.start,
-            Regenerate: self._turns.regenerate,
-            Steer: self._steer,
-            RemoveWaiting: self._remove_waiting,
-            StartSideTurn: self._start_side_turn,
-            FetchBackground: self._fetch_background,
-            AskApproval: self._approving.ask,
-            AnswerApproval: self._approving.answer,
-            CancelTurn: self._cancel_turn,
-            RemoveLastTurn: self._remove_last_turn,
-            Clear: self._clear,
-            DeleteSession: self._delete,
-            DeleteIfEmpty: self._delete_if_empty,
-            Pin: self._pin,
-            SetTitle: self._set_title,
-            Compress: self._compress,
-            CompressionStatus: self._compression_status,
-            TurnOutput: self._turn_output,
-            TurnReturned: self._turns.returned,
-            TurnUnwritable: self._turn_unwritable,
-            SideTurnEnded: self._side.ended,
-            ContextSummarised: self._context_summarised,
-            SummaryMade: self._compressing.apply,
-            Checkpoint: self._turns.checkpoint,
-            SettleStream: self._settle_stream,
-            LookAgain: self._look_again,
-            Sweep: self._sweep,
-        }
 
     async def on_start(self) -> None:
         self._ledger.context = self.context
@@ -186,9 +153,9 @@ class Session(Actor):
     async def _handle(self, message: Message[Any]) -> object:
         if type(message) in STOPS_TURN:
             await self._turns.stop()
-        handler: Handler = self._handlers.get(type(message), self._change)
+        handler: Handler = _HANDLERS.get(type(message), Session._change)
         try:
-            return await handler(message)
+            return await handler(self, message)
         except StoreError as error:
             raise storage_failed(error) from error
 
@@ -330,6 +297,42 @@ class Session(Actor):
 
     async def _sweep(self, _: Sweep) -> None:
         """It is awake: whatever there was to mend is mended."""
+
+
+Handler = Callable[[Session, Any], Awaitable[object]]
+
+_HANDLERS: Mapping[type, Handler] = {
+    GetSession: Session._get,
+    CreateSession: Session._create,
+    StartTurn: lambda session, message: session._turns.start(message),
+    Regenerate: lambda session, message: session._turns.regenerate(message),
+    Steer: Session._steer,
+    RemoveWaiting: Session._remove_waiting,
+    StartSideTurn: Session._start_side_turn,
+    FetchBackground: Session._fetch_background,
+    AskApproval: lambda session, message: session._approving.ask(message),
+    AnswerApproval: lambda session, message: session._approving.answer(message),
+    CancelTurn: Session._cancel_turn,
+    RemoveLastTurn: Session._remove_last_turn,
+    Clear: Session._clear,
+    DeleteSession: Session._delete,
+    DeleteIfEmpty: Session._delete_if_empty,
+    Pin: Session._pin,
+    SetTitle: Session._set_title,
+    Compress: Session._compress,
+    CompressionStatus: Session._compression_status,
+    TurnOutput: Session._turn_output,
+    TurnReturned: lambda session, message: session._turns.returned(message),
+    TurnUnwritable: Session._turn_unwritable,
+    SideTurnEnded: lambda session, message: session._side.ended(message),
+    ContextSummarised: Session._context_summarised,
+    SummaryMade: lambda session, message: session._compressing.apply(message),
+    Checkpoint: lambda session, message: session._turns.checkpoint(message),
+    SettleStream: Session._settle_stream,
+    LookAgain: Session._look_again,
+    Sweep: Session._sweep,
+}
+"""Of the class: an actor that knew its own methods would wait for the garbage collector."""
 
 
 def _as_if_absent(command: Message[Any]) -> object:

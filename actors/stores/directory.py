@@ -78,6 +78,14 @@ class _Call:
 _Job = _Save | _Append | _Delete | _Rename | _Check | _Call
 
 
+def _attempt(operation: Callable[..., T], args: tuple[object, ...]) -> T | OSError:
+    """An error that leaves a thread by itself leaves a cycle behind, which Python collects late."""
+    try:
+        return operation(*args)
+    except OSError as error:
+        return error.with_traceback(None)
+
+
 class RecordStore:
     """Each record is `<directory>/<name>.json`. A name is checked before it becomes a path.
 
@@ -102,15 +110,16 @@ class RecordStore:
 
     async def _call(self, operation: Callable[..., T], *args: object) -> T:
         """A read: in a thread if it may block."""
-        try:
-            if self._disk.blocking:
-                return await trio.to_thread.run_sync(operation, *args)
+        if self._disk.blocking:
+            result = await trio.to_thread.run_sync(_attempt, operation, args)
+        else:
             await trio.lowlevel.checkpoint()
-            return operation(*args)
-        except FileNotFoundError as error:
-            raise RecordNotFound("There is no such record") from error
-        except OSError as error:
-            raise store_error(error) from error
+            result = _attempt(operation, args)
+        if isinstance(result, FileNotFoundError):
+            raise RecordNotFound("There is no such record") from result
+        if isinstance(result, OSError):
+            raise store_error(result) from result
+        return result
 
     async def load(self, name: str) -> bytes:
         """Raises `RecordNotFound`."""
@@ -247,7 +256,7 @@ class RecordStore:
                     self._disk.remove(job.temporary)
                 elif isinstance(job, _Append):
                     self._disk.truncate(job.target, job.size)
-            return error
+            return error.with_traceback(None)
         return None
 
 
