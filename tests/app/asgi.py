@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import trio
 
-__all__ = ["Reply", "Stream", "ask", "call", "scope_of", "streaming"]
+__all__ = ["Reply", "Stream", "ask", "call", "reply_of", "scope_of", "streaming"]
 
 
 class Reply(NamedTuple):
@@ -65,6 +65,10 @@ async def ask(app, method, target, body=None, *, token=None, **headers) -> Reply
 
     with trio.fail_after(30):
         await call(app, scope_of(method, target, token, headers), body, send)
+    return reply_of(events)
+
+
+def reply_of(events):
     data = b"".join(event.get("body", b"") for event in events)
     return Reply(events[0]["status"], _headers(events[0]), data)
 

@@ -3,7 +3,7 @@
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from actors.stores import open_journal
 from app.authority.gate import Gate
 from app.idempotency import Answers
 from app.web import create_app
+from tests.app.asgi import call, reply_of, scope_of
 from tests.faults.patience import NEVER, busy, given_up, idle, prepared, settled, tasks, wind_up
 from tests.faults.room import DATA_DIR, SETTLED, in_order, look, open_room
 from tests.faults.scenario import PROJECT
@@ -22,16 +23,6 @@ from tests.faults.scenario import PROJECT
 @pytest.fixture(scope="module")
 def image():
     return trio.run(prepared, clock=MockClock(autojump_threshold=0))
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def shape(self):
-        return self.status, *sorted(msgspec.json.decode(self.body))
 
 
 class Current:
@@ -67,40 +58,17 @@ async def open_house(disk):
 
 async def request(app, sent, method, target, body=None, **more):
     """What is answered is put into `sent`. Being cancelled is what a dropped connection does."""
-    path, _, query = target.partition("?")
-    headers = {"host": "localhost", "content-type": "application/json", **more}
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "asgi": {"spec_version": "2.3", "version": "3.0"},
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 1),
-        "server": ("localhost", 80),
-        "extensions": {},
-    }
-    incoming = [{"type": "http.request", "body": msgspec.json.encode(body), "more_body": False}]
-
-    async def receive():
-        if not incoming:
-            await trio.sleep_forever()
-        return incoming.pop()
+    headers = {"content-type": "application/json", **more}
 
     async def send(event):
         await trio.lowlevel.checkpoint()
         sent.append(event)
 
-    await app(scope, receive, send)
+    await call(app, scope_of(method, target, None, headers), msgspec.json.encode(body), send)
 
 
-def answer_in(sent):
-    headers = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], headers, b"".join(event.get("body", b"") for event in sent))
+def shape(answer):
+    return answer.status, *sorted(answer.json)
 
 
 def on_talk(**body):
@@ -156,7 +124,7 @@ async def run(app, image, case, steps, times):
                 if await given_up(NEVER if n else steps, ask):
                     dropped = True
                 else:
-                    answers.append(answer_in(sent))
+                    answers.append(reply_of(sent))
                     stream_id = msgspec.json.decode(answers[-1].body).get("stream_id")
                     assert stream_id is None or room.greenroom.feeds.last_seq(stream_id)
                 views.append(await settled(room))
@@ -178,7 +146,7 @@ async def test_a_request_that_is_sent_again_is_done_once(app, image, autojump_cl
         assert views[0] in (before, after), steps
         assert views[1] == after, steps
         assert tasks_left == left, steps
-        assert {answer.shape for answer in answers} == {whole.shape}, steps
+        assert {shape(answer) for answer in answers} == {shape(whole)}, steps
         if not dropped:
             break
     assert steps > 10
@@ -195,7 +163,7 @@ async def test_who_waits_with_the_same_key_has_its_turn(app, image, autojump_clo
                 what = "POST", path, body(room)
                 nursery.start_soon(partial(request, app, answer, *what, **key))
                 dropped = await given_up(steps, partial(request, app, [], *what, **key))
-        assert answer_in(answer).status == 200, steps
+        assert reply_of(answer).status == 200, steps
         if not dropped:
             break
     assert steps > 10
