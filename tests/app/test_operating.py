@@ -61,13 +61,12 @@ async def test_metrics_tell_of_turns_actors_and_the_disk_and_of_nobody_s_words(t
         stream_id = await client.start(stopped, "four")
         running = await upstream.next_turn()
         await running.say("half")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.events, stream_id)
-            with trio.fail_after(30):
-                while (await samples(client))[0][("greenroom_streams_open",)] != 1:
-                    await trio.lowlevel.checkpoint()
-            assert (await samples(client))[0][("greenroom_turns_running",)] == 1
-            await client.cancel(stream_id)
+        async for event in client.follow(stream_id):
+            if event.name == "token":
+                seen, _ = await samples(client)
+                assert seen[("greenroom_streams_open",)] == 1
+                assert seen[("greenroom_turns_running",)] == 1
+                await client.cancel(stream_id)
         found, text = await samples(client)
 
     def ended(how):
