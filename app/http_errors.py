@@ -83,6 +83,7 @@ ANSWERED = {
     "cancelled": "The turn that asked for this was stopped, so it was not run",
     "interrupted": "The turn that asked for this has ended, so it was not run",
 }
+JSON = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
 RETRY_AFTER = {429: "1", 503: "1"}
 
 
@@ -92,9 +93,7 @@ def json_response(data: object, status: int = 200) -> Response:
 
 def json_body(body: bytes, status: int = 200) -> Response:
     """A response with a body that is JSON already."""
-    response = Response(body, status, content_type="application/json; charset=utf-8")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, status, JSON)
 
 
 def error_response(status: int, text: str, **more: Any) -> Response:

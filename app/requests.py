@@ -1,4 +1,6 @@
-"""What is known of the request that is being answered, for the log, the traces and the counts."""
+"""What is known of the request that is being answered, for the log, the traces and the counts; and
+what each answer says besides its own.
+"""
 
 import logging
 import re
@@ -11,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from quart import Response
 from quart_trio import QuartTrio
 
 __all__ = ["CURRENT", "Known", "Requests", "note_session", "note_turn"]
@@ -20,8 +21,13 @@ log = logging.getLogger("app.access")
 
 ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
 GIVEN_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
-REQUEST_ID = "X-Request-Id"
-STREAM = "text/event-stream"
+REQUEST_ID = b"x-request-id"
+STREAM = b"text/event-stream"
+ON_ALL_ANSWERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+)
 
 Began = Callable[[str, "Known"], None]
 
@@ -97,29 +103,24 @@ class Requests:
 
         app.asgi_app = asgi  # type: ignore[method-assign]
 
-        @app.after_request
-        async def seen(response: Response) -> Response:
-            known = CURRENT.get()
-            if known is not None:
-                known.status = response.status_code
-                if response.mimetype == STREAM and not known.streaming:
-                    known.streaming = True
-                    self.streams += 1
-                response.headers[REQUEST_ID] = known.request_id
-            return response
-
     async def _answer(
         self, answer: Callable[..., Awaitable[None]], scope: Any, receive: Any, send: Any
     ) -> None:
         headers = dict(scope["headers"])
-        given = headers.get(REQUEST_ID.lower().encode(), b"").decode("latin-1")
+        given = headers.get(REQUEST_ID, b"").decode("latin-1")
         request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         known = Known(request_id, headers, scope["query_string"], self.began)
         reset = CURRENT.set(known)
         began = time.perf_counter()
         self.open += 1
+
+        async def telling(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._begins(known, message)
+            await send(message)
+
         try:
-            await answer(scope, receive, send)
+            await answer(scope, receive, telling)
         finally:
             self.open -= 1
             self.streams -= known.streaming
@@ -127,6 +128,16 @@ class Requests:
             if log.isEnabledFor(logging.INFO):
                 self._tell(scope, known.status, time.perf_counter() - began)
             CURRENT.reset(reset)
+
+    def _begins(self, known: Known, start: dict[str, Any]) -> None:
+        """Not by Quart's headers, which are gone through for each that is set."""
+        known.status = start["status"]
+        known.streaming = any(
+            name == b"content-type" and value.startswith(STREAM) for name, value in start["headers"]
+        )
+        self.streams += known.streaming
+        its_id = (REQUEST_ID, known.request_id.encode())
+        start["headers"] = [*start["headers"], *ON_ALL_ANSWERS, its_id]
 
     def _tell(self, scope: Any, status: int, seconds: float) -> None:
         path = scope.get("raw_path", b"").decode("latin-1")[:200]  # as it came: one line

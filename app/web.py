@@ -49,12 +49,6 @@ GZIP_LEVEL = 1  # most of the gain at a fraction of the cost
 
 NO_OFFER = Offer("greenroom")
 
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-}
-
 
 def create_app(
     greenroom: Greenroom,
@@ -146,8 +140,6 @@ def create_app(
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
         if response.mimetype == "application/json":
             await _compress(response)
         return response
@@ -157,8 +149,10 @@ def create_app(
 
 async def _compress(response: Response) -> None:
     """A long answer goes out gzipped to who can read it. Event streams do not: they would wait."""
+    if (response.content_length or 0) < COMPRESSED_FROM:
+        return
     response.headers["Vary"] = "Accept-Encoding"
-    if (response.content_length or 0) < COMPRESSED_FROM or not request.accept_encodings["gzip"]:
+    if not request.accept_encodings["gzip"]:
         return
     data = await response.get_data(as_text=False)
     assert isinstance(data, bytes)
