@@ -129,6 +129,14 @@ def _limits(given: Sequence[str]) -> dict[str, int]:
     help="How much the model can see at once. Near that, what is old is summarised for it.",
 )
 @click.option(
+    "--read-seconds",
+    default=300.0,
+    type=float,
+    envvar="GREENROOM_READ_SECONDS",
+    show_default=True,
+    help="How long the model may say nothing in an answer; then its turn ends.",
+)
+@click.option(
     "--checkpoint-seconds",
     default=15.0,
     type=float,
@@ -206,6 +214,7 @@ def greenroom(
     model: str | None,
     titles: str,
     context_tokens: int | None,
+    read_seconds: float,
     checkpoint_seconds: float,
     mcp_config: Path | None,
     approval_seconds: float,
@@ -230,6 +239,7 @@ def greenroom(
         log_format=log_format,
         titles=titles,
         context_tokens=context_tokens,
+        read_seconds=read_seconds,
         checkpoint_seconds=checkpoint_seconds,
         page_dir=page_dir,
         http=http,

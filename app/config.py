@@ -67,6 +67,7 @@ class Config:
     limits: Mapping[str, int] = field(default_factory=dict)
     tool_servers: tuple[ToolServer, ...] = ()
     approval_seconds: float = 600.0
+    read_seconds: float = 300.0
 
 
 def make_config(
@@ -90,6 +91,7 @@ def make_config(
     limits: Mapping[str, int] | None = None,
     mcp_config: Path | None = None,
     approval_seconds: float = 600.0,
+    read_seconds: float = 300.0,
     environment: Mapping[str, str] | None = None,
     local_installed: bool = False,
     tools_installed: bool = False,
@@ -120,6 +122,7 @@ def make_config(
         limits=dict(limits or {}),
         tool_servers=_checked_tools(mcp_config, chosen, environment or {}, tools_installed),
         approval_seconds=_checked_approval(approval_seconds),
+        read_seconds=_checked_read(read_seconds),
     )
 
 
@@ -228,6 +231,14 @@ def _checked_tools(
 def _checked_approval(seconds: float) -> float:
     if not 1 <= seconds <= 7 * 86_400:
         raise ConfigError(f"approvals expire after {seconds:g} s: choose between 1 and 604800")
+    return seconds
+
+
+def _checked_read(seconds: float) -> float:
+    if not 0.1 <= seconds <= 86_400:
+        raise ConfigError(
+            f"a model that may say nothing for {seconds:g} s: choose between 0.1 and 86400"
+        )
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""The programs in the README and in the library's guide run as they stand there."""
+"""What the README and the library's guide say is so: programs, and the table of options."""
 
 import os
 import re
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import greenroom
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = r"```python\n(.*?)```"
-PROGRAMS = re.findall(PROGRAM, (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+PROGRAMS = re.findall(PROGRAM, README, re.DOTALL)
 GUIDE = (ROOT / "actors/README.md").read_text()
 SHOWN = re.findall(PROGRAM + r"\n\n```text\n(.*?)```", GUIDE, re.DOTALL)
 TEST_MODULE = re.compile(r"# (test_\w+\.py)\n")
@@ -50,6 +53,14 @@ def test_the_programs_in_the_guide_print_what_is_below_them(program, printed, tm
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["actors.testing.plugin"]\n')
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
     assert printed.strip() in run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_every_option_of_the_server_is_in_the_readme_with_its_variable():
+    rows = [line for line in README.splitlines() if line.startswith("| `--")]
+    for option in greenroom.params:
+        if option.name != "version":
+            (row,) = [row for row in rows if re.match(rf"\| `{option.opts[0]}[` ]", row)]
+            assert f"| `{option.envvar}` |" in row
 
 
 def test_every_program_of_the_guide_is_run():

@@ -40,12 +40,16 @@ async def open_agent(config: Config) -> AsyncIterator[OpenedAgent]:
     if config.agent == "demo":
         yield OpenedAgent(DemoAgent(), "demo", None, _ready(SCRIPT), options=NO_MATTER)
     elif config.agent == "openai":
-        async with open_client(config.base_url, config.api_key) as client:
+        async with open_client(
+            config.base_url, config.api_key, read_seconds=config.read_seconds
+        ) as client:
             agent = OpenAIAgent(client, config.model, open_toolbox=_toolbox(config))
             where = f"Answers come from {client.base_url.host}"
             yield OpenedAgent(agent, "openai", config.model, _ready(where), models=agent.models)
     else:
-        async with open_local_agent(config.data_dir, config.model) as local:
+        async with open_local_agent(
+            config.data_dir, config.model, read_seconds=config.read_seconds
+        ) as local:
             yield OpenedAgent(local, "local", local.model, local.status, CONTEXT)
 
 

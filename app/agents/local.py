@@ -33,11 +33,14 @@ class LocalAgent:
     one that comes after that failed tries again.
     """
 
-    def __init__(self, models: Path, file: Path | None, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, models: Path, file: Path | None, nursery: trio.Nursery, read_seconds: float
+    ) -> None:
         self.model = file.stem if file else "SmolLM2-135M-Instruct"
         self._models = models
         self._file = file
         self._nursery = nursery
+        self._read_seconds = read_seconds
         self._agent: OpenAIAgent | None = None
         self._failure: AgentError | None = None
         self._changed = trio.lowlevel.ParkingLot()
@@ -117,7 +120,9 @@ class LocalAgent:
             with trio.move_on_after(LOAD_SECONDS):
                 address = await _first_line(process.stdout)
             if address:
-                async with open_client(f"{address}/v1", key) as client:
+                async with open_client(
+                    f"{address}/v1", key, read_seconds=self._read_seconds
+                ) as client:
                     self._agent = OpenAIAgent(client, self.model, options=SAMPLING)
                     self._report("ready", None)
                     await process.wait()
@@ -143,8 +148,11 @@ async def _first_line(output: trio.abc.ReceiveStream) -> str:
 
 
 @asynccontextmanager
-async def open_local_agent(data_dir: Path, model: str | None) -> AsyncIterator[LocalAgent]:
+async def open_local_agent(
+    data_dir: Path, model: str | None, *, read_seconds: float
+) -> AsyncIterator[LocalAgent]:
     """Ready to be asked at once; the model comes when it is fetched and loaded."""
     async with trio.open_nursery() as nursery:
-        yield LocalAgent(data_dir / "models", Path(model) if model else None, nursery)
+        file = Path(model) if model else None
+        yield LocalAgent(data_dir / "models", file, nursery, read_seconds)
         nursery.cancel_scope.cancel()

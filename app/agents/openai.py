@@ -31,7 +31,6 @@ __all__ = ["OPTIONS", "OpenAIAgent", "open_client"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 15.0
-READ_SECONDS = 300.0  # between two chunks: a large prompt takes its time
 ERROR_BODY = 16 * 1024
 MODELS_BODY = 4 << 20
 RETRIES = 2
@@ -53,10 +52,11 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @asynccontextmanager
 async def open_client(
-    base_url: str | None, api_key: str | None, *, read_seconds: float = READ_SECONDS
+    base_url: str | None, api_key: str | None, *, read_seconds: float = 300.0
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """One client for all turns: no limit but the provider's own. The key is in no other place
-    than the header that carries it.
+    """One client for all turns: no limit but the provider's own, and `read_seconds` between two
+    chunks; a large prompt takes its time. The key is in no other place than the header that
+    carries it.
     """
     headers = {"Accept-Encoding": "identity"}  # a few bytes may unpack to anything
     if api_key is not None:

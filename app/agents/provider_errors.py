@@ -16,7 +16,7 @@ HINTS = {
     "model_not_found": "Choose a model that the endpoint has, with --model or in the session.",
     "context_length": "Start a new chat, or undo some turns, so that less has to be sent.",
     "connection": "Check that the endpoint runs and can be reached, then try again.",
-    "timeout": "Try again; if it happens often, the endpoint is overloaded.",
+    "timeout": "Try again; if it happens often, the endpoint may need more --read-seconds.",
     "error": "Try again; if it happens again, the details say what the provider reported.",
 }
 

@@ -93,6 +93,7 @@ SETTINGS = {
     "--agent": "openai",
     "--base-url": "http://there/v1",
     "--model": "some-model",
+    "--read-seconds": "7.5",
     "--log-level": "debug",
 }
 
@@ -105,6 +106,7 @@ def expected_values(config):
         "--agent": config.agent,
         "--base-url": config.base_url,
         "--model": config.model,
+        "--read-seconds": str(config.read_seconds),
         "--log-level": config.log_level,
     }
 
@@ -148,6 +150,8 @@ def test_the_key_is_taken_from_the_environment(configured, monkeypatch):
         (["--agent", "other"], "'other' is not one of 'auto', 'openai', 'local', 'demo'"),
         (["--base-url", "there"], "must be http:// or https://"),
         (["--log-level", "loud"], "'loud' is not one of"),
+        (["--read-seconds", "soon"], "'soon' is not a valid float"),
+        (["--read-seconds", "0"], "may say nothing for 0 s: choose between 0.1 and 86400"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid:"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:8700: "),
     ],

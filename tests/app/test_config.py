@@ -83,6 +83,10 @@ def test_blank_settings_are_no_settings():
         ({"base_url": "http://there:99999"}, "not a valid URL"),
         ({"base_url": "http://[there"}, "not a valid URL"),
         ({"base_url": "http://there/v1?key=1"}, "must not have a query"),
+        ({"read_seconds": 0.0}, "for 0 s: choose between 0.1 and 86400"),
+        ({"read_seconds": 86_401.0}, "for 86401 s: choose between"),
+        ({"read_seconds": float("nan")}, "for nan s: choose between"),
+        ({"read_seconds": float("inf")}, "for inf s: choose between"),
         ({"api_key": "two\nlines"}, "holds characters that no key has"),
     ],
 )

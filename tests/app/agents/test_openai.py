@@ -11,8 +11,10 @@ import pytest
 import trio
 
 from actors.session.agent import AgentError, AgentTurn, ReasoningDelta, TextDelta, Usage
+from app.agents import open_agent
 from app.agents.openai import OpenAIAgent, open_client
 from app.agents.provider_errors import agent_error
+from app.config import make_config
 from tests.app.upstream import open_upstream
 
 KEY = "sk-very-secret-key"
@@ -104,6 +106,33 @@ async def test_a_stream_that_stalls_is_a_timeout():
     async with llmock(*options) as base_url:
         _, error = await ask(base_url, read_seconds=1.0)
     assert error.type == "timeout"
+
+
+async def test_how_long_a_provider_may_say_nothing_is_set(tmp_path):
+    outcome = []
+
+    async def run(agent):
+        with pytest.raises(AgentError) as failure:
+            await agent(TURN, emit)
+        outcome.append(failure.value)
+
+    async def emit(event):
+        emitted.append(event)
+
+    emitted = []
+    async with open_upstream() as upstream:
+        config = make_config(
+            data_dir=tmp_path, base_url=upstream.url, agent="openai", read_seconds=0.3
+        )
+        async with open_agent(config) as opened, trio.open_nursery() as nursery:
+            nursery.start_soon(run, opened.agent)
+            turn = await upstream.next_turn()
+            await turn.say("half")
+            with trio.fail_after(30):
+                await turn.closed.wait()
+    assert emitted == [TextDelta("half")]
+    assert outcome[0].type == "timeout"
+    assert "--read-seconds" in outcome[0].hint
 
 
 @pytest.mark.parametrize(
