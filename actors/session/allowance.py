@@ -32,8 +32,8 @@ class _Spent(msgspec.Struct):
 
 
 class Allowance:
-    """Counted when a turn has ended, so the last one may go beyond. `most` 0 is no limit, and
-    nothing is counted.
+    """Counted when a turn has ended, or a question of the session's own for a title or a summary;
+    so the last one may go beyond. `most` 0 is no limit, and nothing is counted.
     """
 
     def __init__(

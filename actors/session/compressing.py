@@ -50,7 +50,7 @@ class Compressing:
     # -- on request -------------------------------------------------------------------------
 
     def begin(self, command: Compress) -> CompressionState:
-        """Raises `SessionNotFound`, `TurnRunning` or `NotCompressible`."""
+        """Raises `SessionNotFound`, `TurnRunning`, `NotCompressible` or `TokensSpent`."""
         record = self._ledger.present
         if self.running:
             return self.state
@@ -61,6 +61,7 @@ class Compressing:
         plan = plan_compression(record, focus=command.focus, room=self._shared.context_tokens)
         if plan is None:
             raise NotCompressible("Not enough conversation to compress (need at least 4 messages).")
+        self._shared.admission.allowance.check(record.owner)
         self._subject = record.messages
         self.state = CompressionState("running", self._shared.clock())
         self._ledger.context.start_soon(self._work, plan)

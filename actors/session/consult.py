@@ -6,7 +6,8 @@ from contextlib import suppress
 import trio
 
 from .agent import AgentEvent, AgentTurn, Purpose, TextDelta
-from .agent_door import answer_of
+from .agent_door import Emitted, answer_of
+from .answer import Answer
 from .record import Record, Row
 from .shared import Shared
 from .transcript import model_input
@@ -24,27 +25,31 @@ async def consult(
     shared: Shared, record: Record, purpose: Purpose, request: Sequence[Row], seconds: float
 ) -> str:
     """What the side agent says, all of it. Raises what it raises, and `TimeoutError` if it takes
-    longer than `seconds`.
+    longer than `seconds`. However it ends, what it took are the owner's tokens.
     """
     agent = shared.side_agent
     assert agent is not None
-    said: list[str] = []
+    emitted, answer = Emitted(), Answer()
     characters = 0
 
     async def emit(event: AgentEvent) -> None:
         nonlocal characters
         await trio.lowlevel.checkpoint()
-        if isinstance(event, TextDelta) and event.text:
-            said.append(event.text)
-            characters += len(event.text)
+        checked, _ = emitted.checked(event)
+        answer.add(checked)
+        if isinstance(checked, TextDelta):
+            characters += len(checked.text)
             if characters > MOST_CHARACTERS:
                 raise _Enough
 
     model = record.model or shared.default_model
     turn = AgentTurn(record.session_id, "", model_input(request), model, purpose)
-    with trio.move_on_after(seconds) as scope:
-        with suppress(_Enough):
+    try:
+        with trio.move_on_after(seconds) as scope, suppress(_Enough):
             await answer_of(agent, turn, emit)
+    finally:
+        if answer.usage is not None or not answer.empty:
+            shared.admission.allowance.spend(record.owner, answer.usage_of(turn.messages))
     if scope.cancelled_caught:
         raise TimeoutError(f"no {purpose} within {seconds:g} s")
-    return "".join(said)
+    return answer.text

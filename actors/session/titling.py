@@ -92,6 +92,7 @@ async def ask_for_title(shared: Shared, record: Record, *, latest: bool = False)
     if shared.side_agent is None or not shared.model_titles:
         return ""
     try:
+        shared.admission.allowance.check(record.owner)
         request = title_request(record, latest=latest)
         return await consult(shared, record, "title", request, TITLE_SECONDS)
     except Exception as error:  # noqa: BLE001 - the door: providers raise anything

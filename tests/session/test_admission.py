@@ -1,5 +1,6 @@
 """Which turns begin, and when: places go round the owners, tokens are counted by the day."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.greenroom import open_greenroom
 from actors.session.admission import Admission
-from actors.session.agent import Usage
+from actors.session.agent import TextDelta, Usage
 from actors.session.allowance import DAY, Allowance
+from actors.session.context import estimated_tokens
 from actors.session.messages import (
     CancelTurn,
+    Compress,
     CreateSession,
     GetSession,
     OnBehalf,
@@ -19,7 +22,7 @@ from actors.session.messages import (
     StartTurn,
 )
 from actors.session.record import Record
-from actors.session.refusals import TokensSpent, TooManyTurns, TurnRunning
+from actors.session.refusals import SessionExists, TokensSpent, TooManyTurns, TurnRunning
 from actors.stores import MemoryDisk
 from actors.testing.faulty_disk import FaultyDisk
 from actors.testing.puppet import Puppet
@@ -204,24 +207,26 @@ class Day:
         self.now = 20_000 * DAY + 100
         self.most = 100
 
-    def open(self, disk=None):
-        allowance = Allowance(lambda: self.most, lambda: self.now)
+    def open(self, disk=None, **options):
+        self.allowance = Allowance(lambda: self.most, lambda: self.now)
         self.agent = Puppet()
         return open_greenroom(
             DATA_DIR,
             self.agent,
             disk=disk or self.disk,
             clock=lambda: self.now,
-            admission=Admission(allowance=allowance),
+            admission=Admission(allowance=self.allowance),
+            **options,
         )
 
-    async def use(self, greenroom, key, tokens, viewer=ANN, ended="done"):
+    async def use(self, greenroom, key, tokens, viewer=ANN, ended="done", said="x"):
         session = greenroom.session(key)
         record = Record(session_id="", workspace="/")
-        await session.ask(OnBehalf(viewer, CreateSession(record)))
+        with suppress(SessionExists):
+            await session.ask(OnBehalf(viewer, CreateSession(record)))
         accepted = await session.ask(StartTurn("hello"))
         turn = await self.agent.next_turn()
-        await turn.say("x", Usage(tokens - 1, 1))
+        await turn.say(said, Usage(tokens - 1, 1))
         reader = greenroom.feeds.read(accepted.turn_id)
         while (await reader.next())[-1].seq < 3:
             pass
@@ -247,6 +252,77 @@ async def test_who_has_used_the_days_tokens_waits_for_the_next_however_turns_end
         await day.use(greenroom, "c", 10, BOB)
         day.now += DAY
         await greenroom.session("a").ask(StartTurn("more"))
+
+
+class Aside:
+    """Asked for titles and summaries. It says this much, and what it has cost if it knows."""
+
+    def __init__(self, *says):
+        self.says = says
+        self.asked = []
+
+    async def __call__(self, turn, emit):
+        self.asked.append(turn)
+        for event in self.says:
+            if isinstance(event, Exception):
+                raise event
+            await emit(event)
+
+
+@pytest.mark.parametrize(
+    ("says", "costs"),
+    [
+        ((TextDelta("Of boats"), Usage(40, 2)), lambda _: 42),
+        ((Usage(40, 2), OSError("gone")), lambda _: 42),
+        ((TextDelta("Of boats"),), lambda asked: estimated_tokens(asked) + 6),
+        ((OSError("gone"),), lambda _: 0),
+    ],
+    ids=["counted", "counted, and it failed", "estimated", "nothing was said"],
+)
+async def test_a_title_takes_tokens_of_the_day(says, costs):
+    day, aside = Day(), Aside(*says)
+    async with day.open(side_agent=aside) as greenroom:
+        await day.use(greenroom, "a", 50)
+        (asked,) = aside.asked
+        assert asked.purpose == "title"
+        assert day.allowance.spent("ann") == 50 + costs(asked.messages)
+        assert day.allowance.spent("bob") == 0
+
+
+async def test_a_summary_takes_tokens_of_the_day_asked_for_or_needed():
+    day, aside = Day(), Aside(TextDelta("All of it."), Usage(70, 5))
+    day.most = 1000
+    options = {"side_agent": aside, "model_titles": False, "context_tokens": 200}
+    async with day.open(**options) as greenroom:
+        for _ in range(2):
+            await day.use(greenroom, "a", 10, said="word " * 60)
+        assert aside.asked == []
+        await day.use(greenroom, "a", 10)  # it begins with a summary
+        assert [turn.purpose for turn in aside.asked] == ["summary"]
+        assert day.allowance.spent("ann") == 30 + 75
+        await day.use(greenroom, "a", 10)
+        await greenroom.session("a").ask(Compress())
+        await wait_all_tasks_blocked()
+        assert len(aside.asked) == 2
+        assert day.allowance.spent("ann") == 40 + 150
+
+
+async def test_who_has_used_the_days_tokens_gets_no_title_or_summary_of_a_models():
+    day, aside = Day(), Aside(TextDelta("Of boats"))
+    async with day.open(side_agent=aside) as greenroom:
+        for key, tokens in (("a", 10), ("a", 10), ("c", 90)):
+            await day.use(greenroom, key, tokens)
+        assert [turn.session_id for turn in aside.asked] == ["a"]
+        session = greenroom.session("a")
+        before = (await session.ask(GetSession())).record
+        with pytest.raises(TokensSpent):
+            await session.ask(Compress())
+        assert (await session.ask(GetSession())).record == before
+        await day.use(greenroom, "b", 10, BOB)
+        day.now += DAY
+        await session.ask(Compress())
+        await wait_all_tasks_blocked()
+        assert [turn.purpose for turn in aside.asked] == ["title", "title", "summary"]
 
 
 async def test_what_was_spent_is_known_after_a_restart():
