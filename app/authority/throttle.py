@@ -11,7 +11,9 @@ MOST_REMEMBERED = 10_000
 
 
 class Attempts:
-    """So many in `seconds`, for each of the names that try."""
+    """So many in `seconds`, for each of the names that try. In memory alone: who can restart the
+    server needs no guesses, and a restart takes longer than the few that it gives away.
+    """
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most = most
