@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import Struct
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -31,6 +32,8 @@ HTTP = ("own", "stock")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LEAST_CONTEXT = 512
+GGUF_HEAD = Struct("<4sIQQ")  # magic, version, and how many tensors and values are described
+LEAST_TENSOR, LEAST_VALUE = 24, 13  # bytes of each description
 KEY_VARIABLES = ("GREENROOM_API_KEY", "OPENAI_API_KEY")
 
 
@@ -279,7 +282,22 @@ def _checked_model_file(model: str) -> str:
         raise ConfigError(f"the local agent's model must be a .gguf file, not {model!r}")
     if not path.is_file():
         raise ConfigError(f"there is no model file {str(path)!r}")
+    _check_gguf(path)
     return str(path)
+
+
+def _check_gguf(path: Path) -> None:
+    """Only its beginning: llama.cpp looks at the rest, in a process of its own."""
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(GGUF_HEAD.size), path.stat().st_size
+    except OSError as error:
+        raise ConfigError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    if not head.startswith(b"GGUF"):
+        raise ConfigError(f"{str(path)!r} is no GGUF file")
+    _, _, tensors, values = GGUF_HEAD.unpack(head.ljust(GGUF_HEAD.size, b"\xff"))
+    if tensors * LEAST_TENSOR + values * LEAST_VALUE > size:
+        raise ConfigError(f"{str(path)!r} is damaged, or not all of it is there")
 
 
 def _checked_key(api_key: str | None) -> str | None:

@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -83,7 +83,8 @@ class LocalAgent:
             file = self._file or await fetch_model(self._models, self._report)
             await self._keep_serving(file)
         except AgentError as error:
-            log.warning("the local model is not there: %s %s", error.message, error.details or "")
+            why = error.details or error.hint or ""
+            log.warning("the local model is not there: %s %s", error.message, why)
             self._failure = error
             self._report("failed", None)
 
@@ -96,12 +97,13 @@ class LocalAgent:
             crashes = 1 if trio.current_time() - began > STABLE_SECONDS else crashes + 1
             log.warning("the model server ended with code %s", code)
             await trio.sleep(PAUSE_SECONDS * crashes)
-        hint = f"Is {file.name} a model that llama.cpp can read, and is there memory for it?"
+        hint = f"Is there memory for {file.name}?"
         raise AgentError("error", "The model server does not keep running.", hint=hint)
 
     async def _serve(self, file: Path) -> int:
-        """One life of the server. Its key goes through a pipe, so that no other user of this
-        machine can see it, or ask the server.
+        """One life of the server; `AgentError` if it does not begin, as it would not the next time.
+        Its key goes through a pipe, so that no other user of this machine can see it, or ask the
+        server.
         """
         key = secrets.token_urlsafe()
         command = [sys.executable, "-m", "app.agents.llama_server", str(file), str(CONTEXT)]
@@ -115,19 +117,20 @@ class LocalAgent:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            await process.stdin.send_all(f"{key}\n".encode())
             address = ""
-            with trio.move_on_after(LOAD_SECONDS):
+            # One that cannot load may end before it has read its key.
+            with trio.move_on_after(LOAD_SECONDS), suppress(trio.BrokenResourceError):
+                await process.stdin.send_all(f"{key}\n".encode())
                 address = await _first_line(process.stdout)
-            if address:
-                async with open_client(
-                    f"{address}/v1", key, read_seconds=self._read_seconds
-                ) as client:
-                    self._agent = OpenAIAgent(client, self.model, options=SAMPLING)
-                    self._report("ready", None)
-                    await process.wait()
-        except trio.BrokenResourceError:
-            pass  # it ended before it read its key
+            if not address:
+                hint = (
+                    f"Is {file.name} whole, does llama.cpp know its kind, is there memory for it?"
+                )
+                raise AgentError("error", f"The model {file.stem} cannot be loaded.", hint=hint)
+            async with open_client(f"{address}/v1", key, read_seconds=self._read_seconds) as client:
+                self._agent = OpenAIAgent(client, self.model, options=SAMPLING)
+                self._report("ready", None)
+                await process.wait()
         finally:
             self._agent = None
             process.kill()

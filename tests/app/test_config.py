@@ -16,7 +16,7 @@ def config(**settings):
 @pytest.fixture
 def model_file(tmp_path):
     path = tmp_path / "some.gguf"
-    path.touch()
+    path.write_bytes(b"GGUF" + bytes(20))
     return path
 
 
