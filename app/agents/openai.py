@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from math import ceil, isfinite
 from typing import Any
 
 import httpx
@@ -34,8 +35,8 @@ CONNECT_SECONDS = 15.0
 ERROR_BODY = 16 * 1024
 MODELS_BODY = 4 << 20
 RETRIES = 2
-RETRIED = frozenset({429, 502, 503, 504})
-LONGEST_WAIT = 10.0
+RETRIED = frozenset({408, 429, 502, 503, 504, 529})
+LONGEST_WAIT = 10.0  # who asks for more is not asked again
 ROUNDS = 25  # of tool calls in one turn
 LIMIT = f"The model has called tools {ROUNDS} times in a row."
 
@@ -131,16 +132,16 @@ class OpenAIAgent:
                 await self._stream(body, reply, emit)
                 return
             except _TryAgain as failure:
-                if attempt > RETRIES and not failure.at_once:
-                    raise failure.error from None
                 if failure.at_once:
                     body.pop("stream_options", None)
-                else:
-                    await self._sleep(self._pause(attempt, failure.after))
+                    continue
+                pause = self._pause(attempt) if failure.after is None else failure.after
+                if attempt > RETRIES or pause > LONGEST_WAIT:
+                    raise failure.error from None
+                await self._sleep(pause)
 
-    def _pause(self, attempt: int, asked: float | None) -> float:
-        backoff = 0.5 * 2 ** (attempt - 1) * (1 + self._jitter())
-        return min(LONGEST_WAIT, backoff if asked is None else asked)
+    def _pause(self, attempt: int) -> float:
+        return 0.5 * 2.0 ** (attempt - 1) * (1 + self._jitter())
 
     async def _body(self, turn: AgentTurn) -> dict[str, Any]:
         model = turn.model or self._model
@@ -232,7 +233,10 @@ class OpenAIAgent:
             raise _TryAgain(malformed("no usage"), at_once=True)
         error = agent_error(response.status_code, _decoded(said), self._secret)
         if response.status_code in RETRIED and error.type != "quota_exhausted":
-            raise _TryAgain(error, after=_seconds(response.headers.get("Retry-After")))
+            after = _seconds(response.headers.get("Retry-After"))
+            if after:
+                error.hint = f"It asks to be left alone for {ceil(after)} s. Then try again."
+            raise _TryAgain(error, after=after)
         raise error
 
     @property
@@ -332,6 +336,7 @@ def _decoded(said: bytes) -> object:
 
 def _seconds(retry_after: str | None) -> float | None:
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        seconds = float(retry_after or "")
     except ValueError:
         return None
+    return max(0.0, seconds) if isfinite(seconds) else None
