@@ -12,7 +12,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.app.client import open_client
-from tests.app.process import running_server
+from tests.app.process import COMMAND, running_server
 from tests.app.upstream import open_upstream
 
 pytestmark = pytest.mark.process
@@ -23,12 +23,12 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @asynccontextmanager
-async def house(tmp_path, *options, **env):
+async def house(tmp_path, *options, command=COMMAND, **env):
     async with open_upstream() as upstream:
         settings = {"AGENT": "openai", "BASE_URL": upstream.url, "MODEL": "puppet", "API_KEY": KEY}
         named = {f"GREENROOM_{name}": value for name, value in settings.items()} | env
         async with (
-            running_server(tmp_path / "data", *options, env=named) as server,
+            running_server(tmp_path / "data", *options, env=named, command=command) as server,
             open_client(server.url) as client,
         ):
             yield server, client, upstream
@@ -209,6 +209,7 @@ async def test_each_turn_is_a_span_in_the_trace_that_its_request_came_with(tmp_p
     assert SECRET not in server.stderr
 
 
+PHONING = (sys.executable, "-c")
 PHONE = """
 import sys
 def watch(event, args):
@@ -224,7 +225,7 @@ sys.exit(main())
 
 async def test_it_phones_nobody(tmp_path):
     """A whole conversation with the demo agent opens no connection and asks for no name."""
-    run = partial(running_server, tmp_path / "data", command=(sys.executable, "-c", PHONE))
+    run = partial(running_server, tmp_path / "data", command=(*PHONING, PHONE))
     async with run() as server, open_client(server.url) as client:
         assert (await client.http.get("/")).status_code == 200
         session_id = await client.new()
@@ -238,6 +239,22 @@ async def test_it_phones_nobody(tmp_path):
     looked = [line for line in server.stderr.splitlines() if "LOOKED" in line]
     assert [line for line in looked if "127.0.0.1" not in line] == []
     assert all("getaddrinfo" in line for line in looked), "only where it is to listen"
+
+
+async def test_it_speaks_to_its_provider_alone(tmp_path):
+    phone = (*PHONING, PHONE)
+    async with house(tmp_path, command=phone, GREENROOM_TITLES="model") as (server, client, there):
+        stream_id = await client.start(await client.new(), "Look at [x](http://x.example/)")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.events, stream_id)
+            for _ in range(2):  # and a title
+                await (await there.next_turn()).answer("![y](http://y.example/y.png)")
+        assert await server.stop() == 0
+    looked = [line for line in server.stderr.splitlines() if "LOOKED" in line]
+    spoken_to = [line for line in looked if "getaddrinfo" not in line]
+    port = there.url.removesuffix("/v1").rpartition(":")[2]
+    assert spoken_to == [f"LOOKED socket.connect (('127.0.0.1', {port}),)"] * 2
+    assert [line for line in looked if "127.0.0.1" not in line] == []
 
 
 def test_the_watch_sees_who_phones():
