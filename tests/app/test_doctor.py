@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.schema import PARTS, read_schema
 from actors.stores.frames import read_frames
+from app.authority.users import read_users
 from app.cli import main
 from app.commands.directory import open_server
 from tests.app.process import running_server
@@ -281,6 +283,12 @@ def test_what_was_ever_written_can_be_read(tmp_path, form, capsys):
     after = doctor(data, capsys)
     assert after["ok"], after["findings"]
     assert "no version" not in found_in(after)
+
+
+def test_an_example_of_todays_format_is_kept():
+    """If not, a version was raised: see tests/app/keep_format.py."""
+    assert any(read_schema(form) == PARTS for form in FORMATS.iterdir())
+    assert any(read_users(form).users for form in FORMATS.iterdir())
 
 
 @pytest.mark.process
