@@ -1,5 +1,7 @@
 """Who is let in, how, and for how long."""
 
+from hmac import compare_digest
+
 import pytest
 import trio
 
@@ -279,6 +281,21 @@ async def test_a_change_from_a_page_must_show_that_the_page_is_ours(place):
     assert (await place.post("/change", **other, **ORIGIN, **shown)).status == 403
     page = (await place.get("/", **cookie)).body.decode()
     assert f'<meta name="csrf-token" content="{token}">' in page
+
+
+async def test_how_long_a_comparison_takes_tells_nothing(place, monkeypatch):
+    """Tokens and logins are looked up by their hashes, passwords are argon2's; this is the rest."""
+    cookie = cookie_in(await place.log_in())
+    right, compared = await csrf_of(place, cookie), []
+
+    def compare(*both):
+        compared.append(both)
+        return compare_digest(*both)
+
+    monkeypatch.setattr("app.authority.door.hmac.compare_digest", compare)
+    for shown in (right, "x"):
+        await place.post("/change", **cookie, **ORIGIN, **{"x-csrf-token": shown})
+    assert compared == [(right.encode(), right.encode()), (b"x", right.encode())]
 
 
 @pytest.mark.parametrize(
