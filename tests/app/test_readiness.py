@@ -83,6 +83,8 @@ async def test_at_the_end_it_says_so_first_then_refuses_and_what_runs_is_kept(tm
         )
         assert refused.status_code == 503
         assert refused.headers["Retry-After"] == "1"
+        health = await client.http.get("/health")
+        assert (health.status_code, health.json()["status"]) == (503, "degraded")
         assert await server.wait() == 0
     record = (tmp_path / "sessions" / f"{session_id}.json").read_text()
     assert "slow and long" in record
