@@ -1,11 +1,17 @@
 """The house: which room may import which. A new arrow is a new line here, and is argued for."""
 
 import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PROJECT = (ROOT / "pyproject.toml").read_text()
+EXTRAS = ("local", "otel", "tools")
 
 CORE = {"actors._core"}
 KIND = {"actors", "actors.stores", "actors.viewer"}
@@ -58,6 +64,13 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "mcp_types": ("app.tools.server",),
     "httpx2": ("app.tools.server",),
     "anyio": ("app.tools.server",),
+}
+# Part of what a package that is declared shows of itself.
+COMES_WITH = {
+    "outcome": "trio",
+    "markupsafe": "jinja2",
+    "werkzeug": "quart",
+    "mcp-types": "mcp",
 }
 # No clock, no task, no web: these are plain functions and data.
 PURE = (
@@ -169,6 +182,38 @@ def test_every_module_imports_only_what_its_room_may(name):
 def test_pure_modules_know_neither_trio_nor_the_web(name):
     tops = {imported.split(".")[0] for imported in imports(name, MODULES[name])}
     assert not tops & {"trio", "quart", "quart_trio", "httpx", "time", "random", "secrets"}
+
+
+def declared():
+    """What pyproject.toml asks for, as it is written there: for the server, and its extras."""
+    project = tomllib.loads(PROJECT)["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(each for name in EXTRAS for each in extras[name])]
+
+
+def name_of(requirement):
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_every_package_that_is_imported_is_declared_or_comes_with_one():
+    known = {name_of(each) for each in declared()}
+    for package, owner in COMES_WITH.items():
+        assert owner in known
+        assert package in {name_of(each) for each in requires(owner)}
+    packages = packages_distributions()
+    for name, path in MODULES.items():
+        for top in {imported.split(".")[0] for imported in imports(name, path)}:
+            if top not in ("actors", "app", "pytest") and top not in sys.stdlib_module_names:
+                found = {name_of(each) for each in packages[top]}
+                assert found & {*known, *COMES_WITH}, f"{name} imports {top}"
+
+
+def test_dependencies_have_lower_bounds_and_an_upper_one_only_with_its_reason():
+    lines = [line.strip() for line in PROJECT.splitlines()]
+    for each in declared():
+        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+(,<[0-9.]+)?", each), each
+        if "<" in each:
+            assert lines[lines.index(f'"{each}",') - 1].startswith("# Upper bound: "), each
 
 
 def test_the_face_is_all_that_is_public_of_the_core():
