@@ -209,6 +209,42 @@ async def test_each_turn_is_a_span_in_the_trace_that_its_request_came_with(tmp_p
     assert SECRET not in server.stderr
 
 
+async def test_spans_go_to_the_collector_that_was_named(tmp_path):
+    received = []
+
+    async def collect(stream):
+        async with stream:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += await stream.receive_some(65536)
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+            while len(body) < length:
+                body += await stream.receive_some(65536)
+            received.append((head.split(b"\r\n")[0], body))
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, collect, [listener])
+        endpoint = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        collector = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        }
+        async with house(tmp_path, **collector) as (server, client, upstream):
+            session_id = await client.new()
+            stream_id = await client.start(session_id, f"{SECRET} one")
+            await (await upstream.next_turn()).answer(f"{SECRET} two")
+            await client.events(stream_id)
+            assert await server.stop() == 0
+        nursery.cancel_scope.cancel()
+    ((asked, span),) = received
+    assert asked == b"POST /v1/traces HTTP/1.1"
+    assert session_id.encode() in span
+    assert SECRET.encode() not in span
+
+
 PHONING = (sys.executable, "-c")
 PHONE = """
 import sys
