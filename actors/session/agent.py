@@ -44,8 +44,8 @@ Purpose = Literal["answer", "title", "summary"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of asking for approval. `choice` is once, session, deny or expired; or unasked, in
-    a task beside the conversation, where nobody can be asked.
+    """What came of asking for approval. `choice` is once, session, deny or expired; or unasked,
+    where nobody can be asked: beside the conversation, and in a session that lasts for one turn.
     """
 
     choice: str

@@ -1,5 +1,7 @@
 """Tool calls that wait until somebody allows them."""
 
+from actors.index.messages import TEMPORARY
+
 from . import approvals
 from .entries import ApprovalAsked, ApprovalEnded
 from .ledger import Ledger
@@ -23,8 +25,8 @@ class Approving:
         if approvals.is_granted(self._ledger.present, command.tool):
             return {"choice": "session"}
         turn = self._turns.current(command.turn_id)
-        if turn is None:
-            return {"choice": "unasked"}
+        if turn is None or self._ledger.present.session_source == TEMPORARY:
+            return {"choice": "unasked"}  # no page shows it
         await self._ledger.commit(self._ledger.decide(command))
         row = self._ledger.present.approvals[-1]
         turn.feed.put(

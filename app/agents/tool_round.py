@@ -18,8 +18,7 @@ MOST_CALLS = 32  # at once
 DENIED = {
     "deny": "The user denied this call. Do not try it again unless the user asks for it.",
     "expired": "The call was not run: nobody allowed it in time.",
-    "unasked": "The call was not run: it needs approval, and beside the conversation nobody can be"
-    " asked.",
+    "unasked": "The call was not run: it needs approval, and nobody can be asked here.",
 }
 
 

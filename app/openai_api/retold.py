@@ -1,6 +1,6 @@
 """A record as the API tells of it: its turns again as their feeds had them, and its items. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,13 +54,14 @@ def retold(record: Record, turn_id: str) -> Iterator[FeedEvent]:
     told = told_of(record, turn_id)
     assert told is not None
     assert told.prompt is not None
-    rows = record.messages[told.prompt + 1 : _end_of(record.messages, told.prompt)]
+    end = _end_of(record.messages, told.prompt)
+    rows = record.messages[told.prompt + 1 : end]
     yield TurnBegan(record.session_id)
-    results = _results(rows)
+    results, failed = _results(rows), _failed(record, told.prompt, end)
     last: Row = {}
     for row in rows:
         if row.get("role") == "assistant" and not row.get("_error"):
-            yield from _said(row, results)
+            yield from _said(row, results, failed)
             last = row
     if "_cutBy" in last:
         yield Warned(str(last["_cutBy"]), "")
@@ -71,7 +72,7 @@ def retold(record: Record, turn_id: str) -> Iterator[FeedEvent]:
         yield event
 
 
-def _said(row: Row, results: Mapping[str, str]) -> Iterator[FeedEvent]:
+def _said(row: Row, results: Mapping[str, str], failed: Container[str]) -> Iterator[FeedEvent]:
     if row.get("reasoning"):
         yield ReasoningDelta(str(row["reasoning"]))
     if text := text_of(row.get("content")):
@@ -80,7 +81,7 @@ def _said(row: Row, results: Mapping[str, str]) -> Iterator[FeedEvent]:
         call_id, function = str(call.get("id")), call.get("function") or {}
         arguments = msgspec.json.decode(function.get("arguments") or "{}")
         yield ToolStarted(call_id, str(function.get("name")), arguments)
-        yield ToolCompleted(call_id, results.get(call_id, ""))
+        yield ToolCompleted(call_id, results.get(call_id, ""), call_id in failed)
     for card in row.get("_partial_tool_calls") or ():
         yield ToolStarted(str(card.get("tid")), str(card.get("name")), card.get("args") or {})
         if card.get("done") is not False:
@@ -103,6 +104,15 @@ def _results(rows: Sequence[Row]) -> dict[str, str]:
         for row in rows
         if row.get("role") == "tool"
     }
+
+
+def _failed(record: Record, prompt: int, end: int) -> frozenset[str]:
+    """Calls of that turn: other turns may have the same ids."""
+    return frozenset(
+        str(card.get("tid"))
+        for card in record.tool_calls
+        if card.get("is_error") and prompt < card.get("assistant_msg_idx", -1) < end
+    )
 
 
 # -- items ----------------------------------------------------------------------------------------
@@ -129,19 +139,22 @@ def items_of(record: Record) -> list[Placed]:
 
 def _output(record: Record, turn_id: str, prompt: int, end: int) -> Iterator[Placed]:
     events = ResponseEvents({"id": f"resp_{turn_id}"})
+    results, failed = _results(record.messages[prompt:end]), _failed(record, prompt, end)
     for n in range(prompt + 1, end):
         row = record.messages[n]
         if row.get("role") != "assistant" or row.get("_error"):
             continue
         before = len(events.response["output"])
-        for event in _said(row, _results(record.messages[n:end])):
+        for event in _said(row, results, failed):
             for _ in events.take(event):
                 pass
-        closed = [{**item, "status": _status(row)} for item in events.response["output"][before:]]
-        yield from (Placed(item, n) for item in closed)
+        for item in events.response["output"][before:]:
+            yield Placed({**item, "status": _status(item, row)}, n)
 
 
-def _status(row: Row) -> str:
+def _status(item: Item, row: Row) -> str:
+    if item["status"] == "failed":
+        return "failed"
     return "incomplete" if row.get("_partial") or row.get("_cutBy") else "completed"
 
 

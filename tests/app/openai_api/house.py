@@ -16,9 +16,10 @@ GUARD = 60
 
 
 class House:
-    def __init__(self, data_dir: Path, upstream) -> None:
+    def __init__(self, data_dir: Path, upstream, *options: str) -> None:
         self.data_dir = data_dir
         self.upstream = upstream
+        self.options = options
         self.server = None
         self.client = None
 
@@ -26,7 +27,7 @@ class House:
     async def open(self):
         """One life of the server."""
         arguments = ("--agent", "openai", "--base-url", self.upstream.url, "--model", "gpt-test")
-        async with running_server(self.data_dir, *arguments) as self.server:
+        async with running_server(self.data_dir, *arguments, *self.options) as self.server:
             base = f"{self.server.url}/v1"
             with openai.OpenAI(base_url=base, api_key="any", max_retries=0) as self.client:
                 yield self
@@ -81,8 +82,8 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(data_dir: Path):
-    async with open_upstream() as upstream, House(data_dir, upstream).open() as house:
+async def open_house(data_dir: Path, *options: str):
+    async with open_upstream() as upstream, House(data_dir, upstream, *options).open() as house:
         yield house
 
 
