@@ -2,6 +2,7 @@
 
 from quart import Blueprint, Response
 
+from actors.session.approvals import grants
 from actors.session.messages import AnswerApproval, RevokeGrant
 from actors.session.refusals import SessionNotFound
 
@@ -45,6 +46,6 @@ def routes(greenroom: View) -> Blueprint:
         body = await read_body(bodies.GrantBody)
         require(body, "session_id", "tool")
         snapshot = await ask(greenroom, body.session_id, RevokeGrant(body.tool or ""))
-        return json_response({"ok": True, "grants": snapshot.record.grants})
+        return json_response({"ok": True, "grants": grants(snapshot.record)})
 
     return page

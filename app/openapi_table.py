@@ -161,7 +161,7 @@ COMPONENTS: dict[str, Shape] = {
         "steer?": bool,
     },
     "Approval": _APPROVAL | {"session_id": str, "stream_id": str},
-    "Grant": {"tool": str, "at": float},
+    "Grant": {"tool": str, "server": str, "at": float},
     "Project": {
         "project_id": str,
         "name": str,

@@ -14,7 +14,7 @@ from actors.session.agent import (
     Usage,
     Warned,
 )
-from actors.session.approvals import open_approvals
+from actors.session.approvals import grants, open_approvals
 from actors.session.dumping import dump
 from actors.session.entries import (
     ApprovalAsked,
@@ -169,7 +169,7 @@ def full_session(
         "pending_started_at": record.pending_started_at,
         "pending_user_source": record.pending_user_source,
         "approvals": approvals_of(record),
-        "grants": record.grants,
+        "grants": grants(record),
         "message_count": len(record.messages),
         "_messages_truncated": messages and start > 0,
         "_messages_offset": start if messages else 0,

@@ -60,7 +60,17 @@ async def _no_remarks() -> Sequence[str]:
     return ()
 
 
-async def _nobody_to_ask(call_id: str, tool: str, arguments: dict[str, Any]) -> Verdict:
+class Approve(Protocol):
+    """See `AgentTurn`."""
+
+    async def __call__(
+        self, call_id: str, tool: str, arguments: dict[str, Any], server: str = ""
+    ) -> Verdict: ...
+
+
+async def _nobody_to_ask(
+    call_id: str, tool: str, arguments: dict[str, Any], server: str = ""
+) -> Verdict:
     return Verdict("unasked")
 
 
@@ -80,7 +90,8 @@ class AgentTurn:
     those that it knows.
 
     `approve(call_id, tool, arguments)` waits until somebody allows the call, or does not; it is
-    allowed at once if the tool is allowed for the session. Then tell `ToolStarted`: what the record
+    allowed at once if the tool is allowed for the session. Name the `server` too if it is not your
+    own: what is allowed of one is not allowed of another. Then tell `ToolStarted`: what the record
     says was not begun was not run. `keep(name, open)` gives what `open()`, an asynchronous context
     manager, gave the first turn that asked; it is closed when the session is put away.
     """
@@ -92,7 +103,7 @@ class AgentTurn:
     purpose: Purpose = "answer"
     options: Mapping[str, Any] = field(default_factory=dict)
     remarks: Callable[[], Awaitable[Sequence[str]]] = _no_remarks
-    approve: Callable[[str, str, dict[str, Any]], Awaitable[Verdict]] = _nobody_to_ask
+    approve: Approve = _nobody_to_ask
     keep: Callable[[str, Callable[[], AbstractAsyncContextManager[Any]]], Awaitable[Any]] = (
         _keeps_nothing
     )

@@ -1,10 +1,12 @@
 """Tool calls that somebody must allow first: asked for, answered once, closed. Pure.
 
-Each is a row of the record's `approvals`: `id`, `turn_id`, `call_id`, `tool`, `arguments` while its
-turn runs, `asked_at`, `expires_at`, and when it is closed `choice` and `closed_at`. The choice is
-an answer (once, session, deny) or what came in its place (expired, cancelled, interrupted).
+Each is a row of the record's `approvals`: `id`, `turn_id`, `call_id`, `tool`, `server`, whose tool
+it is, `arguments` while its turn runs, `asked_at`, `expires_at`, and when it is closed `choice` and
+`closed_at`. The choice is an answer (once, session, deny) or what came in its place (expired,
+cancelled, interrupted).
 
-A tool that is allowed for the whole session is a row of `grants`: `tool` and `at`.
+A tool that is allowed for the whole session is a row of `grants`: `tool`, `server` and `at`. A row
+without `server` was written when tools went by their names alone: it allows nothing any more.
 """
 
 from typing import Any
@@ -16,6 +18,7 @@ __all__ = [
     "answered",
     "asked",
     "find",
+    "grants",
     "is_granted",
     "of_turn",
     "open_approvals",
@@ -36,8 +39,13 @@ def of_turn(record: Record, turn_id: str | None) -> tuple[Row, ...]:
     return tuple(row for row in record.approvals if row.get("turn_id") == turn_id)
 
 
-def is_granted(record: Record, tool: str) -> bool:
-    return any(row.get("tool") == tool for row in record.grants)
+def is_granted(record: Record, server: str, tool: str) -> bool:
+    return any(row["server"] == server and row["tool"] == tool for row in grants(record))
+
+
+def grants(record: Record) -> list[Row]:
+    """Those that hold."""
+    return [row for row in record.grants if "server" in row and "tool" in row]
 
 
 def find(record: Record, approval_id: str) -> Row:
@@ -63,16 +71,17 @@ def answered(record: Record, approval_id: str, choice: str, now: float) -> Field
     row = find(record, approval_id)
     if "choice" in row:
         raise ApprovalClosed(row["choice"])
-    closed = {"choice": choice, "closed_at": now}
+    closed, server = {"choice": choice, "closed_at": now}, row.get("server", "")
 
     def is_answered(other: Row) -> bool:
-        alike = choice == "session" and other["tool"] == row["tool"] and "choice" not in other
-        return other is row or alike
+        alike = (other.get("server"), other["tool"]) == (server, row["tool"])
+        return other is row or (choice == "session" and "choice" not in other and alike)
 
     rows = tuple(one | closed if is_answered(one) else one for one in record.approvals)
     fields: Fields = {"approvals": rows}
-    if choice == "session" and not is_granted(record, row["tool"]):
-        fields["grants"] = (*record.grants, {"tool": row["tool"], "at": now})
+    if choice == "session" and not is_granted(record, server, row["tool"]):
+        grant = {"server": server, "tool": row["tool"], "at": now}
+        fields["grants"] = (*record.grants, grant)
     return fields
 
 

@@ -22,7 +22,7 @@ class Approving:
         self._turns = turns
 
     async def ask(self, command: AskApproval) -> Row:
-        if approvals.is_granted(self._ledger.present, command.tool):
+        if approvals.is_granted(self._ledger.present, command.server, command.tool):
             return {"choice": "session"}
         turn = self._turns.current(command.turn_id)
         if turn is None or self._ledger.present.session_source == TEMPORARY:

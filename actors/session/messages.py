@@ -258,7 +258,7 @@ class AnswerApproval(Message[Snapshot]):
 
 @dataclass(frozen=True, slots=True)
 class RevokeGrant(Message[Snapshot]):
-    """Ask again before this tool is called."""
+    """Ask again before a tool of this name is called, whosever it is."""
 
     tool: str
 
@@ -411,6 +411,7 @@ class AskApproval(Message[Row]):
     tool: str
     arguments: dict[str, Any]
     seconds: float  # then it expires
+    server: str = ""  # whose tool it is: no other's is allowed with it
 
 
 @dataclass(frozen=True, slots=True)

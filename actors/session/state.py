@@ -187,6 +187,7 @@ def _approval(command: AskApproval, approval_id: str, now: float) -> Row:
         "turn_id": command.turn_id,
         "call_id": command.call_id,
         "tool": command.tool,
+        "server": command.server,
         "arguments": command.arguments,
         "asked_at": now,
         "expires_at": now + command.seconds,

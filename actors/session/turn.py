@@ -152,7 +152,9 @@ class RunningTurn:
             else:
                 await tell(checked)
 
-        async def approve(call_id: str, tool: str, arguments: dict[str, Any]) -> Verdict:
+        async def approve(
+            call_id: str, tool: str, arguments: dict[str, Any], server: str = ""
+        ) -> Verdict:
             checked, _ = emitted.checked(ToolStarted(call_id, tool, arguments))
             assert isinstance(checked, ToolStarted)
             asked = AskApproval(
@@ -161,6 +163,7 @@ class RunningTurn:
                 checked.name,
                 checked.arguments,
                 shared.approval_seconds,
+                server,
             )
             return Verdict(await self._approved(session, asked))
 

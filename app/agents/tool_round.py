@@ -49,7 +49,7 @@ async def _outcome(
         names = ", ".join(toolbox.names) or "none"
         problem = f"There is no tool {call.name!r}. There are: {names}."
     if problem is None and tool is not None and tool.asks:
-        verdict = await turn.approve(call.id, call.name, call.arguments)
+        verdict = await turn.approve(call.id, call.name, call.arguments, tool.server)
         problem = None if verdict.allowed else DENIED.get(verdict.choice, DENIED["expired"])
     # On disk when this returns: what runs is never told as not run.
     await emit(ToolStarted(call.id, call.name, call.arguments, number))

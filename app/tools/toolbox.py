@@ -21,6 +21,7 @@ _UNSAID = re.compile(r"[^A-Za-z0-9_-]")
 @dataclass(frozen=True, slots=True)
 class Tool:
     name: str  # as the model says it
+    server: str  # whose it is: two may come to the same name
     asks: bool  # somebody must allow each call
     definition: dict[str, Any]  # for the provider
     call: Callable[[dict[str, Any]], Awaitable[Outcome]]
@@ -65,7 +66,7 @@ class Toolbox:
             function["description"] = tool.description
         definition = {"type": "function", "function": function}
         call = partial(source.call, tool.name)
-        self._tools[name] = Tool(name, server.asks(tool.name), definition, call)
+        self._tools[name] = Tool(name, server.name, server.asks(tool.name), definition, call)
 
     @property
     def definitions(self) -> list[dict[str, Any]]:

@@ -168,6 +168,22 @@ async def test_always_holds_for_the_session_until_it_is_taken_back(house):
         assert house.noted() == ["first", "second"]
 
 
+async def test_what_is_allowed_of_one_server_is_asked_for_of_another_of_that_name(house):
+    house.tools(**{"a b": faults()})
+    async with house.up():
+        session_id, stream_id = await house.calls("a_b__pid")
+        asked = await house.until(stream_id, "approval")
+        await house.respond(session_id, asked["approval_id"], "always")
+        await (await house.upstream.next_turn()).answer("ok")
+        await house.client.events(stream_id)
+        (grant,) = (await house.client.session(session_id))["grants"]
+        assert (grant["server"], grant["tool"]) == ("a b", "a_b__pid")
+    house.tools(a_b=faults())  # the model knows it by the same name
+    async with house.up():
+        _, stream_id = await house.calls("a_b__pid", session_id=session_id)
+        await house.until(stream_id, "approval")
+
+
 async def test_what_nobody_answers_is_denied_in_time(house):
     async with house.up(APPROVAL_SECONDS="1") as client:
         session_id, stream_id = await house.note()

@@ -4,10 +4,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import wait_all_tasks_blocked
 
 from actors.session.agent import TextDelta, ToolCompleted, ToolStarted
 from actors.session.approvals import open_approvals
+from actors.session.dumping import dump
 from actors.session.entries import ApprovalAsked, ApprovalEnded, StreamEnded, TurnCancelled
 from actors.session.messages import (
     AnswerApproval,
@@ -23,6 +25,7 @@ from actors.session.record import Record
 from actors.session.refusals import ApprovalClosed, ApprovalNotFound, StorageFailed
 from actors.stores import MemoryDisk
 from actors.testing.faulty_disk import FaultyDisk
+from tests.session.conftest import SESSIONS
 
 PATH = {"path": "/tmp/x"}
 
@@ -148,12 +151,12 @@ async def test_a_tool_allowed_for_the_session_is_allowed_for_all_calls_that_wait
     choices = {}
 
     async def agent(turn, emit):
-        async def call(call_id, tool):
-            choices[call_id] = (await turn.approve(call_id, tool, {})).choice
+        async def call(call_id, tool, server=""):
+            choices[call_id] = (await turn.approve(call_id, tool, {}, server)).choice
 
         async with trio.open_nursery() as nursery:
-            for call_id, tool in (("a", "remove"), ("b", "remove"), ("c", "other")):
-                nursery.start_soon(call, call_id, tool)
+            for asked in (("a", "remove"), ("b", "remove"), ("c", "other"), ("d", "remove", "x")):
+                nursery.start_soon(call, *asked)
         await emit(TextDelta("done"))
 
     async with open_room(agent=agent) as room:
@@ -162,13 +165,52 @@ async def test_a_tool_allowed_for_the_session_is_allowed_for_all_calls_that_wait
         await wait_all_tasks_blocked(0.01)
         rows = {row["call_id"]: row for row in open_approvals(await room.record())}
         await session.ask(AnswerApproval(rows["a"]["id"], "session"))
-        assert [row["call_id"] for row in open_approvals(await room.record())] == ["c"]
+        left = open_approvals(await room.record())
+        assert {row["call_id"] for row in left} == {"c", "d"}
         with pytest.raises(ApprovalClosed):
             await session.ask(AnswerApproval(rows["b"]["id"], "deny"))
         await session.ask(AnswerApproval(rows["c"]["id"], "deny"))
+        await session.ask(AnswerApproval(rows["d"]["id"], "deny"))
         events = [entry.event for entry in await room.events(accepted.turn_id)]
-    assert choices == {"a": "session", "b": "session", "c": "deny"}
-    assert sum(isinstance(event, ApprovalEnded) for event in events) == 3
+    assert choices == {"a": "session", "b": "session", "c": "deny", "d": "deny"}
+    assert sum(isinstance(event, ApprovalEnded) for event in events) == 4
+
+
+async def test_what_is_allowed_of_one_server_is_not_allowed_of_another(open_room):
+    server, choices = "one", []
+
+    async def agent(turn, emit):
+        choices.append((await turn.approve("c1", "remove", PATH, server)).choice)
+        await emit(TextDelta("done"))
+
+    async with open_room(agent=agent) as room:
+        row = await ask(room)
+        await room.session().ask(AnswerApproval(row["id"], "session"))
+        await finished(room, row)
+        again = await room.session().ask(StartTurn("And again"))
+        await room.events(again.turn_id)
+        assert choices == ["session", "session"]
+        server = "two"
+        row = await ask(room)
+        await room.session().ask(AnswerApproval(row["id"], "session"))
+        await finished(room, row)
+        assert [g["server"] for g in (await room.record()).grants] == ["one", "two"]
+        await room.session().ask(RevokeGrant("remove"))
+        assert (await room.record()).grants == ()
+
+
+async def test_a_grant_from_when_tools_went_by_their_names_is_read_and_asked_for_again(open_room):
+    async with open_room(agent=Remover()) as room:
+        await room.new(keep=True)
+        old = replace(await room.record(), grants=({"tool": "remove", "at": 1.0},))
+    room.disk.remove(SESSIONS / "s1.json")
+    room.disk.create(SESSIONS / "s1.json", dump(old))
+    async with open_room(room.disk, agent=Remover()) as after:
+        assert (await after.record()).grants == old.grants
+        row = await ask(after)
+        await after.session().ask(AnswerApproval(row["id"], "session"))
+        await finished(after, row)
+        assert [g.get("server") for g in (await after.record()).grants] == [None, ""]
 
 
 async def test_a_grant_taken_back_while_the_turn_runs_stays_taken_back(asked, open_room):

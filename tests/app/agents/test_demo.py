@@ -19,7 +19,7 @@ async def answer(prompt, choice="deny"):
     async def emit(event):
         emitted.append(event)
 
-    async def approve(call_id, tool, arguments):
+    async def approve(call_id, tool, arguments, server=""):
         return Verdict(choice)
 
     messages = [{"role": "user", "content": prompt}]

@@ -87,8 +87,8 @@ class Talk:
             task_status.started(toolbox)
             await trio.sleep_forever()
 
-    async def _approve(self, call_id, tool, arguments):
-        self.asked.append((call_id, tool, arguments))
+    async def _approve(self, call_id, tool, arguments, server):
+        self.asked.append((call_id, tool, arguments, server))
         return self.verdict
 
     async def asks_for(self, *calls, text=""):
@@ -202,7 +202,7 @@ async def test_a_call_that_is_not_allowed_is_not_run(talk, choice, said):
     await talk.asks_for(("a", "s__remove", "{}"))
     request = await talk.says("Then not.")
     assert said in request["messages"][2]["content"]
-    assert talk.asked == [("a", "s__remove", {})]
+    assert talk.asked == [("a", "s__remove", {}, "s")]
     assert ran == []
 
 
