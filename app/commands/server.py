@@ -27,7 +27,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
 PATIENCE = 300.0
 AWAY = (502, 503, 504)
 ADVICE = {
-    401: f"set {TOKEN} to a token of this server (greenroom token create)",
+    401: f"set {TOKEN} to a token of this server, which has users (greenroom token create)",
     403: f"another token in {TOKEN} may be allowed to",
 }
 
@@ -141,7 +141,7 @@ class Server:
             if found is None:
                 where = f"no server is running on '{self._data_dir}'"
                 raise Unreachable(f"{where}; {_how(None)}")
-            url, token = found.url, token or found.token
+            url = found.url  # and not its token: what that begins would be nobody's
         return url, {"Authorization": f"Bearer {token}"} if token else {}
 
     def _check(self, response: httpx.Response, again: Sequence[int] = AWAY) -> None:

@@ -13,6 +13,8 @@ from itertools import repeat
 import pytest
 import trio
 
+from actors.session.amendments import amended
+from app.authority.users import read_users
 from tests.app.client import open_client
 from tests.app.process import COMMAND, environment, running_server, started
 from tests.app.proxy import open_proxy
@@ -259,7 +261,30 @@ async def test_a_token_that_is_missing_or_not_enough_is_said_in_a_line(tmp_path)
         code, out, err = await told(*asking, "hi", GREENROOM_TOKEN=reading)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "This token is for reading only: another token in GREENROOM_TOKEN" in err
-        assert await told("sessions", "list") == (0, "", ""), "who may read the directory"
+
+
+async def test_with_users_a_session_belongs_to_whose_token_is_shown(tmp_path):
+    async def told(*arguments, stdin=b"", **env):
+        done = await asked(tmp_path, *arguments, stdin=stdin, **env)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    tokens = {}
+    async with running_server(tmp_path):
+        assert (await told("chat", "before there were users"))[0] == 0
+        for name in ("ann", "ben"):
+            await told("user", "add", name, "--password-stdin", stdin=b"correct horse\n")
+            tokens[name] = (await told("token", "create", name))[1].strip()
+        for command in (("chat", "hi"), ("sessions", "list"), ("chat", "--last", "hi")):
+            code, out, err = await told(*command)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert "set GREENROOM_TOKEN to a token of this server, which has users" in err
+        assert (await told("chat", "of ann", GREENROOM_TOKEN=tokens["ann"]))[0] == 0
+        assert "of ann" in (await told("sessions", "list", GREENROOM_TOKEN=tokens["ann"]))[1]
+        assert await told("sessions", "list", GREENROOM_TOKEN=tokens["ben"]) == (0, "", "")
+    users = {user.id: user.name for user in read_users(tmp_path).users}
+    records = [amended(file.read_bytes()) for file in (tmp_path / "sessions").glob("[!_]*.json")]
+    owners = {record["title"]: users.get(record.get("owner")) for record in records}
+    assert owners == {"before there were users": None, "of ann": "ann"}
 
 
 @pytest.mark.parametrize(
