@@ -1,8 +1,8 @@
 """Which turns may begin, and when: so many accepted of each owner, so many at work in all."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -10,7 +10,7 @@ from .allowance import Allowance
 from .feeds import Feeds
 from .refusals import TooManyTurns
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Place"]
 
 
 def _no_limit() -> int:
@@ -55,18 +55,24 @@ class Admission:
         most = self._running()
         return not most or (not self._waiting and self._at_work.total() < most)
 
-    @asynccontextmanager
-    async def place(self, owner: str | None) -> AsyncIterator[None]:
-        """Wait for a place, and keep it for the length of the block."""
+    @contextmanager
+    def place(self, owner: str | None) -> Iterator["Place"]:
+        """One to be taken, and for the length of the block at most."""
+        place = Place(self, owner)
+        try:
+            yield place
+        finally:
+            place.give_back()
+
+    async def take(self, owner: str | None) -> None:
         if self.is_free():
             self._at_work[owner] += 1
         else:
             await self._wait(owner)
-        try:
-            yield
-        finally:
-            self._at_work[owner] -= 1
-            self._give()
+
+    def give_back(self, owner: str | None) -> None:
+        self._at_work[owner] -= 1
+        self._give()
 
     async def _wait(self, owner: str | None) -> None:
         mine = trio.Event()
@@ -76,10 +82,10 @@ class Admission:
             await mine.wait()
         except BaseException:
             if mine.is_set():
-                self._at_work[owner] -= 1
+                self.give_back(owner)
             else:
                 self._leave(owner, mine)
-            self._give()
+                self._give()
             raise
 
     def _leave(self, owner: str | None, mine: trio.Event) -> None:
@@ -97,3 +103,56 @@ class Admission:
             theirs.popleft().set()
             if theirs:
                 self._waiting[owner] = theirs  # behind the others
+
+
+class Place:
+    """One turn's. While all that the turn does is wait for people, others may have it: it is given
+    back, and has to be waited for again.
+    """
+
+    def __init__(self, admission: Admission, owner: str | None) -> None:
+        self._admission = admission
+        self._owner = owner
+        self._held = False
+        self._taking = trio.Lock()  # calls that are allowed together need one place
+        self._asking = 0
+        self._calls: set[str] = set()
+
+    @property
+    def at_hand(self) -> bool:
+        """To take it needs no waiting."""
+        return self._held or self._admission.is_free()
+
+    async def take(self) -> None:
+        """Wait for it, unless it is held already."""
+        async with self._taking:
+            if not self._held:
+                await self._admission.take(self._owner)
+                self._held = True
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._admission.give_back(self._owner)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Somebody is asked, for the length of the block. Take it again afterwards."""
+        self._asking += 1
+        self._rest()
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    def begins(self, call_id: str) -> None:
+        """A call; take it before the call is made."""
+        self._calls.add(call_id)
+
+    def ended(self, call_id: str) -> None:
+        self._calls.discard(call_id)
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._asking and not self._calls:
+            self.give_back()

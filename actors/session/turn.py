@@ -9,12 +9,14 @@ import trio
 
 from actors import Ref
 
+from .admission import Place
 from .agent import (
     Agent,
     AgentError,
     AgentEvent,
     AgentTurn,
     Emit,
+    ToolCompleted,
     ToolStarted,
     Usage,
     Verdict,
@@ -46,6 +48,7 @@ LABELS = {
     "interrupted": "Response interrupted",
 }
 
+OTHERS = "Others are being answered; this one waits for its place"
 LARGE = 64 * 1024  # bytes of an event
 WORDS = 2000  # characters of what an agent says of its failure
 
@@ -146,11 +149,20 @@ class RunningTurn:
             if self._scope.cancel_called:  # who is stopped waits for nobody, and nobody for it
                 await tell(checked)
             elif isinstance(checked, ToolStarted):
+                place.begins(checked.call_id)
+                await take_place()
                 await self._tell_durably(session, checked)
             elif size > LARGE:  # a mailbox counts messages: of these one at a time
                 await session.ask(TurnOutput(self.turn_id, checked))
             else:
                 await tell(checked)
+            if isinstance(event, ToolCompleted):
+                place.ended(event.call_id)
+
+        async def take_place() -> None:
+            if not place.at_hand:
+                await tell(Warned("waiting", OTHERS))
+            await place.take()
 
         async def approve(
             call_id: str, tool: str, arguments: dict[str, Any], server: str = ""
@@ -165,7 +177,9 @@ class RunningTurn:
                 shared.approval_seconds,
                 server,
             )
-            return Verdict(await self._approved(session, asked))
+            choice = await self._approved(session, asked, place)
+            await take_place()
+            return Verdict(choice)
 
         async def remarks() -> Sequence[str]:
             taken = []
@@ -177,9 +191,8 @@ class RunningTurn:
             return taken
 
         turn = replace(turn, remarks=remarks, approve=approve)
-        if not shared.admission.is_free():
-            await tell(Warned("waiting", "Others are being answered; this one waits for its place"))
-        async with shared.admission.place(self.feed.owner):
+        with shared.admission.place(self.feed.owner) as place:
+            await take_place()
             return await self._ask(agent, turn, emit, shorten)
 
     async def _ask(
@@ -210,12 +223,12 @@ class RunningTurn:
         if self.feed.failure is not None:
             raise self.feed.failure
 
-    async def _approved(self, session: Ref, asked: AskApproval) -> str:
+    async def _approved(self, session: Ref, asked: AskApproval, place: Place) -> str:
         try:
             row = await session.ask(asked)
             if "choice" in row:
                 return str(row["choice"])
-            with trio.move_on_after(asked.seconds):
+            with place.asking(), trio.move_on_after(asked.seconds):
                 while row["id"] not in self._choices:
                     await self._decided.park()
                 return self._choices[row["id"]]

@@ -245,6 +245,21 @@ async def test_killed_right_after_the_answer(house):
         assert "allowed, but not run" in card["snippet"]
 
 
+async def test_killed_while_it_waits_for_a_place_again(house):
+    async with house.up(LIMITS="running=1") as client:
+        session_id, stream_id = await house.note()
+        asked = await house.until(stream_id, "approval")
+        other = await client.new()
+        _, turn = await house.talk(other, "Meanwhile")  # it has the place
+        assert (await house.respond(session_id, asked["approval_id"], "once")).status_code == 200
+        assert (await house.until(stream_id, "warning"))["type"] == "waiting"
+        await turn.say("one ")
+        await house.kill()
+    (card,), answered = await check_restarted(house, session_id, asked, [])
+    assert (answered, card["not_run"]) == ("once", True)
+    assert "allowed, but not run" in card["snippet"]
+
+
 async def test_killed_while_the_tool_runs(house):
     async with house.up():
         session_id, _ = await house.calls("f__hang", file=str(house.notes))

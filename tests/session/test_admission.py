@@ -1,6 +1,6 @@
 """Which turns begin, and when: places go round the owners, tokens are counted by the day."""
 
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.greenroom import open_greenroom
 from actors.session.admission import Admission
-from actors.session.agent import TextDelta, Usage
+from actors.session.agent import TextDelta, ToolCompleted, ToolStarted, Usage, Warned
 from actors.session.allowance import DAY, Allowance
+from actors.session.approvals import open_approvals
 from actors.session.context import estimated_tokens
 from actors.session.messages import (
+    AnswerApproval,
     CancelTurn,
     Compress,
     CreateSession,
@@ -49,10 +51,10 @@ class Gatekeeper:
         return scope
 
     async def _work(self, name, scope):
-        with scope:
-            async with self.admission.place(name[0]):
-                self.began.append(name)
-                await self._over[name][0].wait()
+        with scope, self.admission.place(name[0]) as place:
+            await place.take()
+            self.began.append(name)
+            await self._over[name][0].wait()
 
     async def end(self, name):
         self._over[name][0].set()
@@ -194,6 +196,187 @@ async def test_more_turns_than_may_be_are_refused_and_change_nothing(limited):
     await room.session("a").ask(StartTurn("instead", if_busy="interrupt"))
     await room.session("a").ask(CancelTurn(queued.turn_id))
     await room.session("b").ask(StartTurn("more"))
+
+
+# -- while somebody is asked ---------------------------------------------------------------------
+
+
+class Asker:
+    """Makes these calls together. It asks for those called c at once, for those called l when it is
+    told to, and not at all for those called f. A call takes as long as its event.
+    """
+
+    def __init__(self, *calls):
+        self.calls = calls
+        self.made, self.denied = [], []
+        self.begin = {call: trio.Event() for call in calls}
+        self.over = {call: trio.Event() for call in calls}
+
+    async def __call__(self, turn, emit):
+        async def call(name):
+            if name[0] != "c":
+                await self.begin[name].wait()
+            if name[0] != "f" and not (await turn.approve(name, "remove", {})).allowed:
+                self.denied.append(name)
+                return
+            await emit(ToolStarted(name, "remove"))
+            self.made.append(name)
+            await self.over[name].wait()
+            await emit(ToolCompleted(name, "gone"))
+
+        async with trio.open_nursery() as nursery:
+            for name in self.calls:
+                nursery.start_soon(call, name)
+        await emit(TextDelta("done"))
+
+
+class Either:
+    """Session a has one agent, the others another."""
+
+    def __init__(self, of_a, other):
+        self.of_a, self.other = of_a, other
+
+    async def __call__(self, turn, emit):
+        await (self.of_a if turn.session_id == "a" else self.other)(turn, emit)
+
+
+class Asked:
+    """A session of Ann's that has asked for its calls, where one turn may be at work in all."""
+
+    def __init__(self, room, asker, puppet, turn_id):
+        self.room, self.asker, self.puppet, self.turn_id = room, asker, puppet, turn_id
+        self.admission = room.greenroom._shared.admission
+
+    async def answer(self, call, choice="once"):
+        rows = {row["call_id"]: row["id"] for row in open_approvals(await self.room.record("a"))}
+        await self.room.session("a").ask(AnswerApproval(rows[call], choice))
+        await wait_all_tasks_blocked(0.01)
+
+    async def other(self, key="d"):
+        """Another session's turn, once it is at work."""
+        await self.room.session(key).ask(StartTurn("mine"))
+        await wait_all_tasks_blocked(0.01)
+        return await self.puppet.next_turn()
+
+    async def finished(self, turn):
+        turn.finish()
+        await wait_all_tasks_blocked(0.01)
+
+
+@pytest.fixture
+def open_asked():
+    @asynccontextmanager
+    async def opened(*calls, **options):
+        asker, puppet, disk = Asker(*calls), Puppet(), MemoryDisk()
+        admission = Admission(running=lambda: 1)
+        agent = Either(asker, puppet)
+        async with open_greenroom(
+            DATA_DIR, agent, disk=disk, admission=admission, **options
+        ) as greenroom:
+            room = Room(greenroom, disk, agent)
+            for key, viewer in (("a", ANN), ("b", ANN), ("d", BOB)):
+                record = Record(session_id="", workspace="/")
+                await room.session(key).ask(OnBehalf(viewer, CreateSession(record)))
+            accepted = await room.session("a").ask(StartTurn("Remove it"))
+            await wait_all_tasks_blocked(0.01)
+            yield Asked(room, asker, puppet, accepted.turn_id)
+
+    return opened
+
+
+async def test_who_waits_to_be_allowed_keeps_nobody_from_working(open_asked):
+    async with open_asked("c1") as asked:
+        other = await asked.other()
+        await asked.answer("c1")
+        assert asked.asker.made == [], "it waits for a place again"
+        assert asked.admission.waiting == 1
+        await asked.finished(other)
+        assert asked.asker.made == ["c1"]
+        asked.asker.over["c1"].set()
+        events = [entry.event for entry in await asked.room.events(asked.turn_id)]
+        assert [event.kind for event in events if isinstance(event, Warned)] == ["waiting"]
+        assert asked.admission._at_work.total() == 0
+
+
+@pytest.mark.parametrize("choice", ["deny", "expired"])
+async def test_so_it_is_when_it_was_not_allowed(open_asked, autojump_clock, choice):
+    async with open_asked("c1", approval_seconds=60.0) as asked:
+        other = await asked.other()
+        if choice == "deny":
+            await asked.answer("c1", choice)
+        else:
+            await trio.sleep(61)
+        assert asked.asker.denied == [], "what it does then is work, too"
+        assert asked.admission.waiting == 1
+        await asked.finished(other)
+        assert asked.asker.denied == ["c1"]
+        await asked.room.events(asked.turn_id)
+        (row,) = (await asked.room.record("a")).approvals
+        assert row["choice"] == choice
+
+
+async def test_a_call_that_is_made_keeps_the_place_while_another_waits(open_asked):
+    async with open_asked("c1", "c2") as asked:
+        await asked.answer("c1")
+        assert asked.asker.made == ["c1"]
+        await asked.room.session("d").ask(StartTurn("mine"))
+        await wait_all_tasks_blocked(0.01)
+        assert asked.admission.waiting == 1
+        asked.asker.over["c1"].set()
+        await wait_all_tasks_blocked(0.01)
+        assert asked.admission.waiting == 0
+        other = await asked.puppet.next_turn()
+        await asked.answer("c2")
+        assert asked.asker.made == ["c1"]
+        await asked.finished(other)
+        assert asked.asker.made == ["c1", "c2"]
+
+
+async def test_a_call_that_is_made_keeps_the_place_when_another_is_asked_for(open_asked):
+    async with open_asked("c1", "l2") as asked:
+        await asked.answer("c1")
+        asked.asker.begin["l2"].set()
+        await wait_all_tasks_blocked(0.01)
+        assert len(open_approvals(await asked.room.record("a"))) == 1
+        assert asked.admission._at_work.total() == 1
+        asked.asker.over["c1"].set()
+        await wait_all_tasks_blocked(0.01)
+        assert asked.admission._at_work.total() == 0
+
+
+async def test_a_call_that_needs_no_question_waits_for_a_place_too(open_asked):
+    async with open_asked("c1", "f2") as asked:
+        other = await asked.other()
+        asked.asker.begin["f2"].set()
+        await wait_all_tasks_blocked(0.01)
+        assert asked.asker.made == []
+        await asked.finished(other)
+        assert asked.asker.made == ["f2"]
+
+
+async def test_calls_that_are_allowed_together_take_one_place(open_asked):
+    async with open_asked("c1", "c2") as asked:
+        other = await asked.other()
+        await asked.answer("c1", "session")
+        assert asked.admission.waiting == 1
+        await asked.finished(other)
+        assert sorted(asked.asker.made) == ["c1", "c2"]
+        assert asked.admission._at_work.total() == 1
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_a_turn_without_a_place_can_be_stopped(open_asked, allowed):
+    async with open_asked("c1") as asked:
+        other = await asked.other()
+        if allowed:
+            await asked.answer("c1")
+        assert await asked.room.session("a").ask(CancelTurn(asked.turn_id))
+        await asked.room.events(asked.turn_id)
+        assert (asked.admission.waiting, asked.admission._at_work.total()) == (0, 1)
+        await asked.finished(other)
+        assert asked.admission._at_work.total() == 0
+        assert asked.asker.made == []
+        await asked.finished(await asked.other("b"))
 
 
 # -- tokens -------------------------------------------------------------------------------------
