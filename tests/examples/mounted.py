@@ -4,6 +4,7 @@ python mounted.py DIRECTORY [PORT]        then open http://localhost:PORT/chat/
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ async def main(
     directory: Path,
     port: int = 0,
     *,
+    host: Callable[[Any], Any] = host,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     config = Config()
