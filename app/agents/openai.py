@@ -25,7 +25,7 @@ from ..tools.toolbox import OpenToolbox, Toolbox
 from .bounded import EVENT_BYTES, Bounded, TooLarge
 from .chunks import Chunk, decode_chunk, events_of
 from .provider_errors import agent_error, cut_off, endless, malformed, timed_out, unreachable
-from .tool_calls import Calls, assistant_row
+from .tool_calls import Calls, assistant_row, with_short_results
 from .tool_round import run_calls
 
 __all__ = ["OPTIONS", "OpenAIAgent", "open_client"]
@@ -38,6 +38,10 @@ RETRIES = 2
 RETRIED = frozenset({408, 429, 502, 503, 504, 529})
 LONGEST_WAIT = 10.0  # who asks for more is not asked again
 ROUNDS = 25  # of tool calls in one turn
+SHORTENED = "What the tools gave was too long for the model: it sees the beginnings and the ends."
+FULL = (
+    "What the tools gave does not fit. Ask for less at once, start a new chat, or undo some turns."
+)
 LIMIT = f"The model has called tools {ROUNDS} times in a row."
 
 OPTIONS = frozenset(
@@ -104,7 +108,7 @@ class OpenAIAgent:
                 body["tool_choice"] = "none"
                 await emit(Warned("tool_limit_reached", f"{LIMIT} The model answers without more."))
             reply = Reply(spent)
-            await self._ask(body, reply, emit)
+            await self._ask_what_fits(body, reply, emit, number)
             calls = reply.calls.complete(used)
             if not calls or toolbox is None:
                 return
@@ -122,6 +126,27 @@ class OpenAIAgent:
         for problem in await toolbox.look():
             await emit(Warned("tool_server", f"{problem} Its tools are missing in this answer."))
         return toolbox
+
+    async def _ask_what_fits(
+        self, body: dict[str, Any], reply: "Reply", emit: Emit, number: int
+    ) -> None:
+        """Nobody knows how long the results of tools may be until the provider says that they are
+        too long: then they are shortened for the model, once.
+        """
+        try:
+            try:
+                await self._ask(body, reply, emit)
+            except AgentError as error:
+                shorter = with_short_results(body["messages"])
+                if error.type != "context_length" or reply.begun or shorter == body["messages"]:
+                    raise
+                body["messages"] = shorter
+                await emit(Warned("context_length", SHORTENED))
+                await self._ask(body, reply, emit)
+        except AgentError as error:
+            if error.type != "context_length" or number == 1:
+                raise
+            raise AgentError(error.type, error.message, hint=FULL, details=error.details) from error
 
     async def _ask(self, body: dict[str, Any], reply: "Reply", emit: Emit) -> None:
         """One completion; asked for again if that may go better, and nothing was shown of it."""
@@ -190,6 +215,7 @@ class OpenAIAgent:
                 answering = True
                 async with aclosing(self._chunks(source)) as chunks:
                     async for chunk in chunks:
+                        reply.begun = True
                         for event in events_of(chunk):
                             await emit(reply.add(event))
                         if calls := chunk.tool_calls:
@@ -287,6 +313,7 @@ class Reply:
     def __init__(self, spent: Spent) -> None:
         self.calls = Calls()
         self.texts: list[str] = []
+        self.begun = False
         self._spent = spent
         spent.begin()
 

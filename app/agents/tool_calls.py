@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 
+from ..tools.results import shortened
 from .chunks import ToolCallDelta
 from .provider_errors import endless
 
-__all__ = ["Call", "Calls", "assistant_row", "tool_row"]
+__all__ = ["Call", "Calls", "assistant_row", "tool_row", "with_short_results"]
 
 LONGEST = 1_000_000  # characters of the calls of one answer
+SHORT = 2000  # characters of a result, where not all of them fit
+NOTE = 100  # with which a result that was shortened already is somewhat longer
 DEEPEST = 50  # what is nested deeper is not meant for people who are to allow it
 
 
@@ -109,3 +112,13 @@ def assistant_row(text: str, calls: Sequence[Call]) -> dict[str, Any]:
 
 def tool_row(call: Call, text: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": text}
+
+
+def with_short_results(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, with no result of a tool longer than a page."""
+    return [
+        row | {"content": shortened(row["content"], SHORT)}
+        if row.get("role") == "tool" and len(row.get("content") or "") > SHORT + NOTE
+        else row
+        for row in messages
+    ]

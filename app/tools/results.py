@@ -40,10 +40,10 @@ def _text_of_block(block: Any) -> str:
     return f"[{kind or 'something'} that cannot be shown]"
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = LONGEST) -> str:
     """The beginning and the end of what is too long, and a note of what was left out."""
-    if len(text) <= LONGEST:
+    if len(text) <= most:
         return text
-    half = LONGEST // 2
+    half = most // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]}\n[... {left_out} characters of the result left out ...]\n{text[-half:]}"

@@ -329,6 +329,53 @@ async def test_a_tool_that_dies_is_told_and_the_server_exits_in_good_time(house)
     assert "Traceback" not in house.server.stderr
 
 
+# -- more than the model can read ------------------------------------------------------------------
+
+
+def holds(characters):
+    return lambda request: sum(len(row["content"]) for row in request["messages"]) < characters
+
+
+async def test_results_that_do_not_fit_are_shortened_for_the_model(house):
+    house.upstream.fits = holds(10_000)
+    async with house.up() as client:
+        session_id, stream_id = await house.calls("f__flood", characters=50_000)
+        turn = await house.upstream.next_turn()
+        seen = turn.request["messages"][-1]["content"]
+        assert "characters of the result left out" in seen
+        assert len(seen) < 2500
+        await turn.answer("So long.")
+        events = await client.events(stream_id)
+        (warned,) = [event.data for event in events if event.name == "warning"]
+        assert warned["type"] == "context_length"
+        (kept,) = [r for r in (await client.session(session_id))["messages"] if r["role"] == "tool"]
+        assert len(kept["content"]) > 20_000
+        # So it is in the next turn.
+        stream_id, turn = await house.talk(session_id, "And?")
+        assert [m["role"] for m in turn.request["messages"]][1:4] == [
+            *("assistant", "tool", "assistant")
+        ]
+        await turn.answer("That is all.")
+        assert (await client.events(stream_id))[-1].name == "stream_end"
+
+
+async def test_what_does_not_fit_at_all_ends_the_turn_and_says_what_to_do(house):
+    house.upstream.fits = holds(1000)
+    async with house.up() as client:
+        session_id, stream_id = await house.calls("f__flood", characters=50_000)
+        failed = (await client.events(stream_id))[-1]
+        assert (failed.name, failed.data["type"]) == ("apperror", "context_length")
+        assert "Ask for less at once" in failed.data["hint"]
+        user, partial, marker = (await client.session(session_id))["messages"]
+        (card,) = partial["_partial_tool_calls"]
+        assert card["snippet"].startswith("axxx")
+        assert marker["_error"]
+        stream_id, turn = await house.talk(session_id, "Then tell me of yourself")
+        assert turn.prompts == [user["content"], "Then tell me of yourself"]
+        await turn.answer("Gladly.")
+        assert (await client.events(stream_id))[-1].name == "stream_end"
+
+
 def test_a_bad_file_is_one_line(tmp_path, capsys):
     file = tmp_path / "mcp.json"
     file.write_text('{"mcpServers": {"x": {"command": 1}}}')

@@ -1,7 +1,7 @@
 """A model provider whose strings the test holds: real HTTP, one chat completion a connection."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -11,6 +11,13 @@ from actors.session import context, titles
 __all__ = ["HEAD", "Upstream", "UpstreamTurn", "open_upstream", "read_request"]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+ERROR = b'{"error": {"code": "context_length_exceeded", "message": "Your messages are too long."}}'
+TOO_LONG = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(ERROR), ERROR)
+)
 
 
 class UpstreamTurn:
@@ -75,6 +82,7 @@ class UpstreamTurn:
 class Upstream:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/v1"
+        self.fits: Callable[[dict], bool] = lambda request: True
         self._send, self._receive = trio.open_memory_channel[UpstreamTurn](64)
 
     async def next_turn(self) -> UpstreamTurn:
@@ -85,6 +93,9 @@ class Upstream:
         async with stream:
             request = await read_request(stream)
             if request is None:
+                return
+            if not self.fits(request):
+                await stream.send_all(TOO_LONG)
                 return
             await stream.send_all(HEAD)
             turn = UpstreamTurn(stream, request)

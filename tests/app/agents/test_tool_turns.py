@@ -280,3 +280,29 @@ async def test_what_is_wrong_with_a_server_is_a_warning(talk):
     (warned,) = [e for e in talk.emitted if isinstance(e, Warned)]
     assert warned.kind == "tool_server"
     assert "it is gone" in warned.message
+
+
+async def test_what_was_begun_is_not_asked_for_again_when_it_turns_out_too_long(talk):
+    async def flood():
+        return Outcome("x" * LONGEST)
+
+    talk.begin(Source(flood=flood))
+    await talk.asks_for(("a", "s__flood", "{}"))
+    turn = await talk._upstream.next_turn()
+    await turn.say("Well")
+    await turn.chunk({"error": {"code": "context_length_exceeded", "message": "too long"}})
+    with trio.fail_after(30):
+        await talk.over.wait()
+    assert talk.error.type == "context_length"
+    assert "Ask for less" in talk.error.hint
+    assert [e.text for e in talk.emitted if isinstance(e, TextDelta)] == ["Well"]
+
+
+async def test_a_conversation_that_is_too_long_by_itself_says_nothing_of_tools(talk):
+    talk._upstream.fits = lambda request: False
+    talk.begin(Source(echo=echo))
+    with trio.fail_after(30):
+        await talk.over.wait()
+    assert talk.error.type == "context_length"
+    assert "What the tools gave" not in talk.error.hint
+    assert talk.emitted == []
