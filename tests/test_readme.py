@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from app.cli import greenroom
+from app.tools.config import servers_in
+from tests.app.process import running_server
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = r"```python\n(.*?)```"
@@ -30,6 +33,7 @@ def run(directory, *arguments):
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "Exception ignored" not in finished.stderr, finished.stderr
     return finished.stdout
 
 
@@ -61,6 +65,24 @@ def test_every_option_of_the_server_is_in_the_readme_with_its_variable():
         if option.name != "version":
             (row,) = [row for row in rows if re.match(rf"\| `{option.opts[0]}[` ]", row)]
             assert f"| `{option.envvar}` |" in row
+
+
+@pytest.mark.process
+async def test_the_program_for_openais_client_runs(tmp_path):
+    (program,) = re.findall(r"<<'END'\n(.*?)\nEND", README, re.DOTALL)
+    async with running_server(tmp_path / "data") as server:
+        here = program.replace("http://localhost:8700", server.url)
+        assert here != program
+        said = await trio.to_thread.run_sync(run, tmp_path, "-W", "error", "-c", here)
+    assert said.count("demo agent") == 2, "the story that was cut off, and the shorter one"
+
+
+def test_the_file_of_tool_servers_in_the_readme_is_taken():
+    (file,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    time, notes = servers_in(file.encode(), {"NOTES_TOKEN": "hush"})
+    assert (time.command, time.asks("convert_time")) == ("uvx", False)
+    assert notes.headers == {"Authorization": "Bearer hush"}
+    assert (notes.asks("search"), notes.asks("write")) == (False, True)
 
 
 def test_every_program_of_the_guide_is_run():
