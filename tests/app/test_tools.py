@@ -220,11 +220,15 @@ async def check_restarted(house, session_id, asked, runs):
         return cards, late.json()["answered"]
 
 
-async def test_killed_while_it_waits_for_an_answer(house):
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_ended_while_it_waits_for_an_answer(house, end):
     async with house.up():
         session_id, stream_id = await house.note()
         asked = await house.until(stream_id, "approval")
-        await house.kill()
+        if end == "kill":
+            await house.kill()
+        else:
+            assert await house.server.stop() == 0
     (card,), answered = await check_restarted(house, session_id, asked, [])
     assert answered == "interrupted"
     assert card["not_run"]
