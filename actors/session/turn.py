@@ -156,8 +156,8 @@ class RunningTurn:
                 await session.ask(TurnOutput(self.turn_id, checked))
             else:
                 await tell(checked)
-            if isinstance(event, ToolCompleted):
-                place.ended(event.call_id)
+            if isinstance(checked, ToolCompleted):
+                place.ended(checked.call_id)
 
         async def take_place() -> None:
             if not place.at_hand:
@@ -168,14 +168,16 @@ class RunningTurn:
             call_id: str, tool: str, arguments: dict[str, Any], server: str = ""
         ) -> Verdict:
             checked, _ = emitted.checked(ToolStarted(call_id, tool, arguments))
+            whose, _ = emitted.checked(ToolStarted(call_id, server))
             assert isinstance(checked, ToolStarted)
+            assert isinstance(whose, ToolStarted)
             asked = AskApproval(
                 self.turn_id,
                 checked.call_id,
                 checked.name,
                 checked.arguments,
                 shared.approval_seconds,
-                server,
+                whose.name,
             )
             choice = await self._approved(session, asked, place)
             await take_place()

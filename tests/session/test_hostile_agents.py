@@ -196,6 +196,24 @@ async def test_what_is_no_event_is_refused_where_it_was_emitted(autojump_clock, 
     assert isinstance(last, TurnFailed)
 
 
+@pytest.mark.parametrize(
+    "junk",
+    [
+        (5, "name", {}),
+        ("c", None, {}),
+        ("c", "name", {"a": object()}),
+        ("c", "name", {}, 5),
+        ("c", "name", {}, "\ud800"),
+    ],
+)
+async def test_what_nobody_can_be_asked_is_refused_where_it_was(autojump_clock, hostile, junk):
+    async def act(turn, emit):
+        await emit(TextDelta("half"))
+        await turn.approve(*junk)
+
+    assert isinstance(await hostile(act, shown="half"), TurnFailed)
+
+
 async def test_what_it_was_given_is_a_copy_and_what_it_gave_is_one_too(
     autojump_clock, hostile, open_room
 ):
