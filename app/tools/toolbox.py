@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 import trio
@@ -58,9 +59,13 @@ class Toolbox:
 
     def _add(self, source: ToolSource, tool: Any) -> None:
         server = source.server
-        name = _UNSAID.sub("_", f"{server.name}__{tool.name}")[:LONGEST_NAME]
-        if name in self._tools:
-            return  # the first one has it
+        said = _UNSAID.sub("_", f"{server.name}__{tool.name}")
+        name = said[:LONGEST_NAME]
+        for number in count(2):
+            if name not in self._tools:
+                break
+            ending = f"_{number}"
+            name = said[: LONGEST_NAME - len(ending)] + ending
         function: dict[str, Any] = {"name": name, "parameters": tool.input_schema}
         if tool.description:
             function["description"] = tool.description
