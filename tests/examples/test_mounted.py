@@ -1,14 +1,17 @@
 """The web app inside another, and in an asyncio program."""
 
 import json
+import re
 from functools import partial
 
 import httpx
 import pytest
+import trio
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from tests.app.process import COMMAND, environment
 from tests.examples import mounted
 
 
@@ -52,6 +55,20 @@ async def test_the_page_its_files_and_its_streams_work_under_a_prefix(client):
             if line.startswith("data: ") and "text" in (data := json.loads(line[6:])):
                 words += data["text"]
     assert words == "hello you "
+
+
+async def test_users_log_in_under_the_prefix(client, tmp_path):
+    add = [*COMMAND, "user", "add", "ann", "--password-stdin"]
+    await trio.run_process(add, stdin=b"correct horse\n", env=environment(tmp_path))
+    shown = await client.get("/chat/", headers={"Accept": "text/html"})
+    assert (shown.status_code, shown.headers["location"]) == (302, "/chat/login?next=%2Fchat%2F")
+    form = await client.get(shown.headers["location"])
+    for needed in re.findall(r'(?:href|src)="([^"]+)"', form.text):
+        assert (await client.get(str(form.url.join(needed)))).status_code == 200, needed
+    assert (await client.get("/chat/api/sessions")).status_code == 401
+    said = {"username": "ann", "password": "correct horse"}
+    assert (await client.post("/chat/api/auth/login", json=said)).status_code == 200
+    assert (await client.get("/chat/api/sessions")).status_code == 200
 
 
 async def test_a_request_from_another_site_is_refused_there_too(client):
