@@ -122,9 +122,9 @@ async def _refused(error: Exception) -> Response:
     if isinstance(error, StaleRevision):
         return error_response(409, str(error), type="stale_regeneration_revision")
     if isinstance(error, TooManyWaiting):
-        return error_response(429, f"{error.limit} messages are waiting already")
+        return error_response(429, f"{error.limit} messages are waiting already; remove one first")
     if isinstance(error, TooManyTurns):
-        text = f"{error.limit} of your turns run or wait already, as many as may be"
+        text = f"{error.limit} of your turns run or wait already, as many as may be; stop one first"
         return error_response(429, text)
     if isinstance(error, TokensSpent):
         response = error_response(429, f"The {error.limit} tokens of today are used up")

@@ -86,7 +86,8 @@ class Pace:
             self._buckets = Buckets(rate, rate * BURST_SECONDS, trio.current_time)
         who = network_of(address()) if asked is None else f"user {asked.viewer.owner}"
         if wait := self._buckets.take(who):
-            raise Denied(429, f"More than {rate} requests a second", retry_after=wait)
+            text = f"More than {rate} requests a second; wait a moment"
+            raise Denied(429, text, retry_after=wait)
 
 
 def checked_size(command: Message[Any], limits: Limits) -> None:

@@ -106,7 +106,7 @@ def register_door(
         assert visit.principal is not None
         most = limits["streams"]
         if most and gate.streams_of(visit.principal) >= most:
-            text = f"{most} streams are open, as many as may be; close one first"
+            text = f"{most} tabs and streams are open, as many as may be; close one first"
             return await _denied(Denied(429, text, retry_after=STREAM_SECONDS))
         gate.stream_begins(visit)
         return response

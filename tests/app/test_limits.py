@@ -102,7 +102,7 @@ async def test_turns_that_run_or_wait(tmp_path):
         talks = [await new(app) for _ in range(3)]
         assert (await start(app, talks[0])).status == 200
         assert (await start(app, talks[0], if_busy="queue")).status == 202
-        text = "2 of your turns run or wait already, as many as may be"
+        text = "2 of your turns run or wait already, as many as may be; stop one first"
         refused(await start(app, talks[1]), 429, text)
         assert (await start(app, await new(app, "bob"), "bob")).status == 200
         turn = await app.puppet.next_turn()
@@ -118,7 +118,7 @@ async def test_streams_that_are_open(tmp_path):
             )
             await stream.begun()
         reply = await ask(app, "GET", "/api/tab/events", token="ann")
-        refused(reply, 429, "2 streams are open, as many as may be; close one first")
+        refused(reply, 429, "2 tabs and streams are open, as many as may be; close one first")
         async with streaming(app, "/api/tab/events", token="bob") as stream:
             assert (await stream.begun()).status == 200
         await stack.aclose()
@@ -132,7 +132,7 @@ async def test_requests_a_second(tmp_path, mock_clock):
             for _ in range(8):
                 assert (await ask(app, "GET", "/health", token=who)).status == 200
             reply = await ask(app, "GET", "/api/sessions", token=who)
-            refused(reply, 429, "More than 2 requests a second")
+            refused(reply, 429, "More than 2 requests a second; wait a moment")
         mock_clock.jump(0.5)
         assert (await ask(app, "GET", "/health", token="ann")).status == 200
         assert (await ask(app, "GET", "/health", token="ann")).status == 429

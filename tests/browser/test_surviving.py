@@ -318,7 +318,7 @@ def test_a_chat_that_is_opened_while_the_server_is_away_comes_when_it_is_back(ho
     ("status", "said", "advice"),
     [
         (507, "The session could not be saved", "Make room on the server's disk"),
-        (429, "50 messages are waiting already", "Wait until some of them had their turn"),
+        (429, "50 messages are waiting already", "already."),
         (503, "Try again in a moment", "Try again in a moment"),
     ],
 )
@@ -339,3 +339,27 @@ def test_a_link_to_nothing_says_so(house, open_tab):
     page = open_tab(house, "/session/000000000000")
     expect(page.get_by_role("alert")).to_contain_text("no such chat")
     expect(page).to_have_url(re.compile("/$"))
+
+
+def test_what_is_written_before_the_page_is_ready_stays(house, open_tab):
+    session_id = house.new()
+    house.told(session_id, "hello", "hi")
+    page = open_tab(house)
+    expect(page.locator("#welcome h2")).to_be_visible()
+    held = []
+    for path in ("/", f"/session/{session_id}"):
+        page.route("**/js/main.js", lambda route: held.append(route), times=1)
+        page.goto(house.url + path, wait_until="commit")
+        field = page.get_by_label("Message", exact=True)
+        field.fill("early words")
+        while not held:
+            page.wait_for_timeout(10)  # lets the page and its routes run
+        held.pop().continue_()
+        expect(page.locator("#agent")).not_to_be_empty()
+        expect(page.locator("#list a").first).to_be_visible()
+        expect(field).to_have_value("early words")
+        field.press("Enter")
+        house.next_turn().answer("yes")
+        wait_done(page)
+        expect(field).to_have_value("")
+        assert said(page)[-1] == "early words"

@@ -1,7 +1,7 @@
 // The inspector, put together: one stream, which is open only while somebody looks.
 
 import "../js/appearance.js";
-import { at, call, query } from "../js/api.js";
+import { at, call, logIn, query } from "../js/api.js";
 import { $, drawIcons } from "../js/dom.js";
 import { SessionPanel } from "./session.js";
 import { Tiles } from "./tiles.js";
@@ -59,7 +59,21 @@ function listen() {
     tiles.forget();
     state("waiting", "Reconnecting…");
     retry = setTimeout(listen, RETRY_MS);
+    lookWhy(mine.url);
   };
+}
+
+/** An EventSource does not tell why it has ended. */
+async function lookWhy(url) {
+  const aborter = new AbortController();
+  try {
+    const response = await fetch(url, { signal: aborter.signal });
+    if (response.status === 401) logIn();
+    else if (!response.ok) state("waiting", `Not connected: ${(await response.json()).error}`);
+  } catch {
+    // It is not there: that is said already.
+  }
+  aborter.abort();
 }
 
 async function remember() {

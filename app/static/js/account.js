@@ -17,7 +17,7 @@ async function look() {
     { label: `Log out ${user.name}`, icon: "turn", run: guarded(async () => {
       await call("/api/auth/logout", {});
       forgetDrafts();
-      logIn();
+      logIn({ ended: false });
     }) },
   ], { label: "Account" });
 }

@@ -1,16 +1,25 @@
 // Asking the server. An error says what happened and what one can do about it.
 
+import { clock } from "./format.js";
+
 const ADVICE = {
-  0: "Is it still running? Nothing was changed; what you wrote is still here.",
   413: "Send less at once.",
-  429: "Wait until some of them had their turn, or remove one.",
   507: "Make room on the server's disk, then try again.",
 };
 
+const LONG_S = 120;
+
+function advice(status, wait) {
+  if (status === 0) return `${navigator.onLine ? "Is it still running?" : "You are offline."} Nothing was changed; what you wrote is still here.`;
+  if (status === 429 && wait > LONG_S) return `Try again at ${clock(Date.now() / 1000 + wait)}.`;
+  return ADVICE[status];
+}
+
 export class ServerError extends Error {
-  constructor(status, text, data = {}) {
+  /** `wait`: after how many seconds the server would have us ask again. */
+  constructor(status, text, data = {}, wait = 0) {
     const said = text.replace(/[.!?]?$/, (end) => end || ".");
-    super(ADVICE[status] ? `${said} ${ADVICE[status]}` : said);
+    super([said, advice(status, wait)].filter(Boolean).join(" "));
     this.status = status;
     this.text = text;
     this.data = data;
@@ -36,9 +45,15 @@ export function post(path, body) {
   fetch(at(path), { method: "POST", headers, body: JSON.stringify(body), keepalive: true }).catch(() => {});
 }
 
-/** To the way in, and back here afterwards. */
-export function logIn() {
-  location.assign(at(query("/login", { next: location.pathname + location.search })));
+let leaving = false;
+addEventListener("pageshow", () => { leaving = false; });
+
+/** To the way in, and back here afterwards. `ended`: the reader did not mean to go. */
+export function logIn({ ended = true } = {}) {
+  if (leaving) return;
+  leaving = true;
+  if (ended) dispatchEvent(new Event("login-ended"));
+  location.assign(at(query("/login", { next: location.pathname + location.search, ...(ended && { ended: 1 }) })));
 }
 
 const SLOW_MS = 3000;
@@ -75,7 +90,8 @@ export async function call(path, body, { key, raw } = {}) {
     throw new ServerError(response.status, `The server answered with ${response.status}`);
   }
   if (!response.ok || data.error) {
-    throw new ServerError(response.status, data.error ?? `The server answered with ${response.status}`, data);
+    const wait = Number(response.headers.get("Retry-After"));
+    throw new ServerError(response.status, data.error ?? `The server answered with ${response.status}`, data, wait);
   }
   return data;
 }

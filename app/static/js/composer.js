@@ -83,9 +83,11 @@ export class Composer {
   async deliver(message) {
     const before = this.field.value;
     try {
-      if ((await this.onSend(message)) && this.field.value === before) this.put({ text: "" });
+      const sent = await this.onSend(message);
+      this.forgetProblem?.();
+      if (sent && this.field.value === before) this.put({ text: "" });
     } catch (error) {
-      problem(error);
+      this.forgetProblem = problem(error);
     }
   }
 

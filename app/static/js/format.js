@@ -16,6 +16,12 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** Without the day, if that is today. */
+export function clockToday(seconds, now = new Date()) {
+  const then = new Date(seconds * 1000);
+  return day(then) - day(now) ? clock(seconds) : then.toLocaleTimeString(undefined, { timeStyle: "short" });
+}
+
 export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
@@ -29,3 +35,6 @@ export function bytes(count) {
 
 export const number = (count) => count.toLocaleString();
 export const many = (count, one) => `${number(count)} ${one}${count === 1 ? "" : "s"}`;
+
+/** What an answer took: "about" where nobody has counted. */
+export const tokens = (input, output, estimated) => `${estimated ? "about " : ""}${many(input, "token")} in, ${many(output, "token")} out`;

@@ -33,9 +33,7 @@ const chat = new Chat({
   follow,
   queue: new Queue({
     onLost: (text) => {
-      const { text: before, files } = composer.draft;
-      composer.put({ text: before ? `${before}\n\n${text}` : text, files });
-      composer.changed();
+      keep(text);
       composer.focus();
       toast("The message that you were editing waits no more. What you wrote is in the field.");
     },
@@ -88,6 +86,17 @@ const stream = new TabStream({
   onState: connection,
 });
 
+/** Words that have lost their place: they go where one writes, and with it into the draft. */
+function keep(text) {
+  const { text: before, files } = composer.draft;
+  composer.put({ text: before ? `${before}\n\n${text}` : text, files });
+  composer.changed();
+}
+
+addEventListener("login-ended", () => {
+  for (const field of document.querySelectorAll("li.user textarea, #queue textarea")) keep(field.value);
+});
+
 const coarse = () => matchMedia("(pointer: coarse)").matches;
 const isProject = (scope) => scope !== "" && scope !== "archived";
 const address = (id) => at(id ? `/session/${id}` : "/");
@@ -101,7 +110,7 @@ async function open(id, { push = true } = {}) {
     const opening = chat.open(id);
     composer.hold(opening);
     if (!(await opening)) return;
-    composer.put(drafts.of(chat.session));
+    putDraft();
     stream.open();
   }
   if (inAddress() !== chat.id) history[push ? "pushState" : "replaceState"](null, "", address(chat.id));
@@ -112,10 +121,20 @@ async function open(id, { push = true } = {}) {
 function blank({ push = true } = {}) {
   closeDrawer();
   chat.blank();
-  composer.put(drafts.of(null));
+  putDraft();
   if (push && location.pathname !== address(null)) history.pushState(null, "", address(null));
   stream.open();
   composer.focus();
+}
+
+let begun = false;
+
+/** Of the chat that is open now. What was written before the page was ready comes after it. */
+function putDraft() {
+  const early = begun ? "" : composer.draft.text;
+  begun = true;
+  composer.put(drafts.of(chat.session));
+  if (early) keep(early);
 }
 
 function gone() {
@@ -172,7 +191,7 @@ addEventListener("popstate", guarded(async () => {
 
 // -- the connection -------------------------------------------------------------------------
 
-function connection(state, failures = 0) {
+function connection(state, failures = 0, refusal = "") {
   const box = $("connection");
   if (state === "open") {
     reachable();
@@ -184,7 +203,7 @@ function connection(state, failures = 0) {
     return;
   }
   if (box.hidden) announce("The connection is lost. Reconnecting.");
-  const text = navigator.onLine === false ? "You are offline. Reconnecting…" : failures > 4
+  const text = navigator.onLine === false ? "You are offline. Reconnecting…" : refusal ? `Not connected: ${refusal}. Trying again…` : failures > 4
     ? "Reconnecting… The server does not answer. Is it still running?" : "Reconnecting…";
   if (box.dataset.said === text && !box.hidden) return;
   box.dataset.said = text;

@@ -34,6 +34,7 @@ export const problem = (error, action = null) => {
   if (error.status === undefined) console.error(error);
   const close = toast(error.message || "Something went wrong on this page. Reload it.", { error: true, action });
   if (error.unreachable) forgetAway = close;
+  return close;
 };
 
 let forgetAway = () => {};

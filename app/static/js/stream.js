@@ -11,7 +11,7 @@ const WAITS_MS = [250, 500, 1000, 2000, 3000];
 const HIDDEN_MS = 10_000; // then the connection is given back: a browser has six for all tabs
 
 export class TabStream {
-  /** `where()` says what to ask for; `onState` hears "open" and "waiting". */
+  /** `where()` says what to ask for; `onState` hears "open", or "waiting", how often, and what the server has against it. */
   constructor({ where, onEvent, onState }) {
     this.where = where;
     this.onEvent = onEvent;
@@ -47,10 +47,12 @@ export class TabStream {
   }
 
   async run(life, signal) {
+    let refusal = "";
     try {
       const response = await fetch(at(query("/api/tab/events", this.where())), { signal, cache: "no-store" });
       if (response.status === 401) logIn();
-      if (!response.ok) throw new Error(`status ${response.status}`);
+      if (!response.ok) refusal = (await response.json()).error;
+      if (!response.ok) throw new Error(refusal);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
@@ -66,7 +68,7 @@ export class TabStream {
     } catch {
       // However it ended, there is but one thing to do.
     }
-    if (life === this.life) this.again(life);
+    if (life === this.life) this.again(life, refusal);
   }
 
   take(part, life) {
@@ -84,9 +86,9 @@ export class TabStream {
     this.onEvent(event.name, JSON.parse(event.data), event.id);
   }
 
-  again(life) {
+  again(life, refusal) {
     const wait = WAITS_MS[Math.min(this.failures++, WAITS_MS.length - 1)];
-    this.onState("waiting", this.failures);
+    this.onState("waiting", this.failures, refusal);
     this.timer = setTimeout(() => life === this.life && this.open(), wait * (0.8 + Math.random() * 0.4));
   }
 
