@@ -24,6 +24,7 @@ PAGE_POLICY = POLICY.replace("form-action 'none'", "form-action 'self'")
 FROM_ONE_PLACE = 5  # wrong passwords a minute
 FOR_ONE_USER = 20  # more, so that nobody is kept out by a few who guess
 MINUTE = 60.0
+ENDED = "Your login has ended. Log in again, and go on where you were."
 WRONG = "This is not the password of that user."
 
 
@@ -75,7 +76,7 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
         there = _safe(request.args.get("next", ""))
         if visiting.get().principal is not None:
             return redirect(there)
-        return await _page(there)
+        return await _page(there, note=ENDED if "ended" in request.args else "")
 
     @page.get("/login/static/<path:name>")
     async def static(name: str) -> Response:
@@ -141,9 +142,11 @@ def routes(gate: Gate, *, behind_proxy: bool) -> Blueprint:
     return page
 
 
-async def _page(there: str, name: str = "", problem: str = "", status: int = 200) -> Response:
+async def _page(
+    there: str, name: str = "", problem: str = "", status: int = 200, note: str = ""
+) -> Response:
     text = await (trio.Path(OUR_PAGE) / "login.html").read_text(encoding="utf-8")
-    marks = {"__NEXT__": there, "__NAME__": name, "__PROBLEM__": problem}
+    marks = {"__NEXT__": there, "__NAME__": name, "__PROBLEM__": problem, "__NOTE__": note}
     marks["__ON_PASSWORD__" if name else "__ON_NAME__"] = "autofocus"
     marks = {"__ON_PASSWORD__": "", "__ON_NAME__": ""} | marks
     for mark, value in marks.items():

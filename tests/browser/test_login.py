@@ -2,13 +2,14 @@
 
 import re
 
+import msgspec
 import pytest
 from playwright.sync_api import expect
 
 from app.authority.gate import new_user
 from app.authority.secrets import Passwords
 from app.authority.users import change_users
-from tests.browser.acts import send, shown_answer
+from tests.browser.acts import answers, send, shown_answer, wait_done
 from tests.browser.conftest import WIDTHS
 from tests.browser.test_access import findings
 
@@ -63,7 +64,8 @@ def test_in_with_the_keyboard_to_where_one_was_going_and_out_again(closed, open_
     shoot(page, "account")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/login"))
-    expect(beside).to_have_url(re.compile("/login"))
+    expect(beside.locator("#note")).to_contain_text("Your login has ended.")
+    expect(page.locator("#note")).to_have_text("")
     stored = page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('draft'))")
     assert stored == []
     page.go_back()
@@ -80,6 +82,38 @@ def test_a_wrong_password_is_said_where_one_is(closed, open_tab, shoot):
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_label("Message", exact=True)).to_be_visible()
+
+
+def test_a_login_that_ends_in_mid_answer_costs_no_word(closed, open_tab, shoot):
+    page = open_tab(closed)
+    log_in(page)
+    expect(page.locator("#welcome h2")).to_be_visible()
+    send(page, "question")
+    turn = closed.next_turn()
+    turn.say("One")
+    shown_answer(page, "One")
+    send(page, "this waits")
+    field = page.get_by_label("Message", exact=True)
+    field.fill("half a thought")
+    page.get_by_role("button", name="Edit the waiting message “this waits”").click()
+    page.get_by_role("textbox", name="Waiting message").fill("half an edit")
+    inspector = open_tab(closed, "/inspector", beside=page)
+    expect(inspector.locator("#state")).to_have_text("Live")
+    change_users(closed.directory, lambda users: msgspec.structs.replace(users, logins=()))
+    turn.say(" two")
+    expect(inspector.locator("#note")).to_contain_text("Your login has ended.")
+    note = page.locator("#note")
+    expect(note).to_have_text("Your login has ended. Log in again, and go on where you were.")
+    shoot(page, "login-ended")
+    turn.say(" three")
+    log_in(page)
+    shown_answer(page, "One two three")
+    expect(field).to_have_value("half a thought\n\nhalf an edit")
+    turn.finish()
+    closed.next_turn().answer("I waited")
+    shown_answer(page, "I waited")
+    wait_done(page)
+    assert answers(page) == ["One two three", "I waited"]
 
 
 def test_what_is_written_into_the_form_is_text(closed, open_tab):
