@@ -52,6 +52,16 @@ def test_search_finds_titles_and_what_was_said(house, open_tab):
     expect(row(page, "Something else")).to_be_visible()
 
 
+def test_a_search_that_could_not_look_at_everything_is_made_again(house, open_tab):
+    chat(house, "Astronomy", "Look at the quasars.")
+    page = open_tab(house)
+    expect(row(page, "Astronomy")).to_be_visible()
+    nothing = {"sessions": [], "complete": False}
+    page.route("**/sessions/search?*", lambda route: route.fulfill(json=nothing), times=2)
+    page.get_by_label("Search chats").fill("quasars")
+    expect(row(page, "Astronomy")).to_be_visible()
+
+
 def test_pin_archive_and_back(house, open_tab):
     chat(house, "To pin")
     chat(house, "To archive")
@@ -88,6 +98,18 @@ def test_projects_hold_chats_and_new_ones_begin_in_them(house, open_tab):
     house.next_turn().answer("yes")
     wait_done(page)
     expect(page.locator("#list a")).to_have_count(2)
+    chat(house, "For no project")
+    scope, search = page.get_by_label("Which chats are listed"), page.get_by_label("Search chats")
+    search.fill("project")
+    expect(page.get_by_role("status").filter(has_text="1 chat found in Research")).to_be_attached()
+    expect(page.locator("#list a")).to_have_text(["For the project"])
+    search.fill("nobody said this")
+    expect(page.locator("#list")).to_contain_text("Nothing found in “Research”.")
+    search.fill("project")
+    scope.select_option("")
+    expect(row(page, "For no project")).to_be_visible()
+    expect(row(page, "For the project")).to_be_visible()
+    search.fill("")
     page.get_by_role("button", name="Projects").click()
     page.get_by_role("button", name="Delete Research").click()
     page.get_by_role("button", name="Delete the project").click()

@@ -3,12 +3,16 @@
 
 import { at, call, query } from "./api.js";
 import { $, button, el, icon } from "./dom.js";
+import { many } from "./format.js";
 import { HEADING, ROW, laidOut } from "./rows.js";
 import { announce } from "./says.js";
 
 const MARGIN = 400; // pixels beyond the view in which rows exist
 const REFRESH_MS = 800;
 const SEARCH_MS = 180;
+const AGAIN_MS = 1000;
+const MOST_FOUND = 50;
+const MOST_LOOKED_AT = 500; // by the server, when only some of them count
 
 export class SessionList {
   /** `onOpen(id)`; `menuFor(row, anchor, onClose)`. */
@@ -39,7 +43,7 @@ export class SessionList {
         this.focusRow(this.shown()[0]?.session_id, event.key === "Enter");
       }
     });
-    this.scope.addEventListener("change", () => { this.box.scrollTop = 0; this.arrange(); });
+    this.scope.addEventListener("change", () => { this.box.scrollTop = 0; this.type(); });
     this.skeleton();
   }
 
@@ -104,9 +108,17 @@ export class SessionList {
 
   shown() {
     if (this.found) return this.found;
+    return (this.rows ?? []).filter((row) => this.inScope(row) && (!row.archived || this.scope.value === "archived"));
+  }
+
+  /** Is it of what is chosen above the list? */
+  inScope(row) {
     const scope = this.scope.value;
-    return (this.rows ?? []).filter((row) =>
-      scope === "archived" ? row.archived : !row.archived && (!scope || row.project_id === scope));
+    return !scope || (scope === "archived" ? row.archived : row.project_id === scope);
+  }
+
+  get scopeName() {
+    return this.scope.value && this.scope.selectedOptions[0].textContent;
   }
 
   // -- searching ----------------------------------------------------------------------------
@@ -120,7 +132,7 @@ export class SessionList {
       this.arrange();
       return;
     }
-    this.found = (this.rows ?? []).filter((row) => row.title.toLowerCase().includes(text)).slice(0, 50);
+    this.found = (this.rows ?? []).filter((row) => this.inScope(row) && row.title.toLowerCase().includes(text)).slice(0, MOST_FOUND);
     this.box.scrollTop = 0;
     this.arrange();
     this.typing = setTimeout(() => this.find(), SEARCH_MS);
@@ -128,17 +140,27 @@ export class SessionList {
 
   async find() {
     const text = this.search.value.trim();
+    const { scopeName } = this;
     try {
-      const { sessions, complete } = await call(query("/api/sessions/search", { q: text }));
-      if (text !== this.search.value.trim()) return;
-      this.found = sessions;
-      this.complete = complete;
+      const limit = scopeName ? MOST_LOOKED_AT : MOST_FOUND;
+      const { sessions, complete } = await call(query("/api/sessions/search", { q: text, limit }));
+      if (text !== this.search.value.trim() || scopeName !== this.scopeName) return;
+      this.found = sessions.filter((row) => this.inScope(row)).slice(0, MOST_FOUND);
       this.arrange();
-      if (text !== this.searched) announce(sessions.length ? `${sessions.length} chats found` : "No chat found");
-      this.searched = text;
+      const asked = `${text} in ${scopeName}`;
+      if (asked !== this.searched) announce(this.foundText());
+      this.searched = asked;
+      clearTimeout(this.typing);
+      if (!complete) this.typing = setTimeout(() => this.find(), AGAIN_MS); // records are being read
     } catch {
       // What the titles gave stays.
     }
+  }
+
+  foundText() {
+    const count = this.found.length;
+    const where = this.scopeName && ` in ${this.scopeName}`;
+    return count ? `${count === MOST_FOUND ? "The best " : ""}${many(count, "chat")} found${where}` : `No chat found${where}`;
   }
 
   // -- drawing ------------------------------------------------------------------------------
@@ -163,6 +185,7 @@ export class SessionList {
   }
 
   emptyText() {
+    if (this.found && this.scope.value) return `Nothing found in “${this.scopeName}”. To look in all chats, choose that above.`;
     if (this.found) return "Nothing found. Titles and everything that was said are searched.";
     if (this.scope.value) return "No chats here yet.";
     return "Your chats will be listed here.";
