@@ -24,8 +24,8 @@ def cancelled() -> TurnCancelled:
 
 
 def storage_failure(error: BaseException) -> TurnFailed:
-    hint = "It is kept in memory and saved as soon as that is possible."
-    return TurnFailed("storage", "The answer could not be saved", str(error), hint)
+    hint = "What is shown is in memory, and is saved as soon as the disk takes it."
+    return TurnFailed("storage", "The answer was cut short", str(error), hint)
 
 
 def silent_failure() -> TurnFailed:

@@ -44,7 +44,7 @@ LABELS = {
     "timeout": "The provider did not answer in time",
     "tool_limit_reached": "Too many tool calls",
     "no_response": "No response from provider",
-    "storage": "The answer could not be saved",
+    "storage": "The answer was cut short",
     "interrupted": "Response interrupted",
 }
 
