@@ -137,3 +137,27 @@ def test_on_paper_there_is_the_whole_conversation_and_nothing_else(house, open_t
     for hidden in ("#sidebar", "#dock", "#session-menu", "#transcript .actions button"):
         expect(page.locator(hidden).first).to_be_hidden()
     expect(page.locator("html")).to_have_css("color-scheme", "light")
+    expect(page.locator("#cut")).to_be_hidden()
+
+
+def test_what_nobody_has_counted_is_marked(house, open_tab):
+    used = {"input_tokens": 7, "output_tokens": 1}
+    rows = [{"role": "user", "content": "question"}]
+    rows += [{"role": "assistant", "content": "one", "_turnUsage": used}, rows[0]]
+    rows += [{"role": "assistant", "content": "two", "_turnUsage": used | {"estimated": True}}]
+    session = house.post("/api/session/import", messages=rows)["session"]
+    page = open_tab(house, f"/session/{session['session_id']}")
+    expect(page.locator("li.answer .facts")).to_have_text(
+        ["7 tokens in, 1 token out", "about 7 tokens in, 1 token out"]
+    )
+
+
+def test_on_paper_it_is_said_what_is_not_on_it(house, open_tab):
+    rows = [{"role": "user", "content": f"question {n}"} for n in range(100)]
+    session = house.post("/api/session/import", messages=rows)["session"]
+    page = open_tab(house, f"/session/{session['session_id']}")
+    expect(page.get_by_text("question 99")).to_be_visible()
+    cut = page.get_by_text("What was said earlier is not printed")
+    expect(cut).to_be_hidden()
+    page.emulate_media(media="print")
+    expect(cut).to_be_visible()

@@ -4,7 +4,7 @@ import { at, call, newKey, query } from "./api.js";
 import { chatIn } from "./attachments.js";
 import { button, el, icon } from "./dom.js";
 import { askText, buttons, confirmed, dialog } from "./dialogs.js";
-import { many } from "./format.js";
+import { tokens } from "./format.js";
 import { guarded, problem, toast } from "./says.js";
 
 const LOOK_MS = 700;
@@ -21,7 +21,7 @@ export class Actions {
   entries(row) {
     const act = (method, ...args) => guarded(() => this[method](row, ...args));
     const open = row.session_id === this.chat.id;
-    const { input_tokens: input = 0, output_tokens: output = 0 } = (open && this.chat.session) || {};
+    const { input_tokens: input = 0, output_tokens: output = 0, usage_estimated: estimated } = (open && this.chat.session) || {};
     return [
       { label: "Rename", icon: "edit", run: act("rename") },
       { label: "Suggest a title", icon: "retry", run: act("suggest") },
@@ -38,7 +38,7 @@ export class Actions {
       { label: "Export as JSON", icon: "download", run: act("export", "json") },
       "-",
       { label: "Delete", icon: "trash", bad: true, run: act("remove") },
-      open && input + output > 0 && { text: `Last answer: ${many(input, "token")} in, ${many(output, "token")} out` },
+      open && input + output > 0 && { text: `Last answer: ${tokens(input, output, estimated)}` },
     ];
   }
 

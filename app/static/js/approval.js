@@ -2,7 +2,7 @@
 // first answer.
 
 import { button, el, icon } from "./dom.js";
-import { clock } from "./format.js";
+import { clockToday } from "./format.js";
 import { announce } from "./says.js";
 
 const SETTLED_MS = 300; // what was answered long ago is told again after a reload, and is no news
@@ -34,7 +34,7 @@ export class ApprovalCard {
       el("p", {}, shown ? "The model wants to call this tool with:" : "The model wants to call this tool, without arguments."),
       shown,
       this.buttons,
-      expiresAt && el("p.until", {}, `It is denied by itself at ${clock(expiresAt)}.`));
+      expiresAt && el("p.until", {}, `If nobody answers, it is denied at ${clockToday(expiresAt)}.`));
     setTimeout(() => {
       if (this.open && this.node.isConnected) announce(`Your answer is needed: may the model call ${name}? The question is at the end of the chat.`);
     }, SETTLED_MS);

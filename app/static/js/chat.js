@@ -86,7 +86,7 @@ export class Chat {
     this.fresh = true;
     this.transcript.clear();
     this.queue.show(null, []);
-    $("earlier").hidden = true;
+    $("earlier").hidden = $("cut").hidden = true;
     $("scroll").scrollTop = 0;
     this.unskeleton();
     this.hooks.onBusy(false);
@@ -201,7 +201,7 @@ export class Chat {
 
   render() {
     this.transcript.show(this.session, this.rows, this.offset, this.turn);
-    $("earlier").hidden = this.offset === 0;
+    $("earlier").hidden = $("cut").hidden = this.offset === 0;
     this.follow.grown();
   }
 

@@ -32,10 +32,11 @@ export class Queue {
   }
 
   row(row) {
+    const name = `the waiting message “${row.message.trim().slice(0, 80)}”`;
     const item = el("li", {}, row.steer ? icon("turn") : null, el("span", { title: row.message, dir: "auto" }, row.message));
     item.append(
-      button("icon", "Edit the waiting message", "edit", () => this.edit(item, row)),
-      button("icon", "Remove the waiting message", "trash", guarded(() => this.change("remove", row))),
+      button("icon", `Edit ${name}`, "edit", () => this.edit(item, row)),
+      button("icon", `Remove ${name}`, "trash", guarded(() => this.change("remove", row))),
     );
     return item;
   }

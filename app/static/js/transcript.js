@@ -4,7 +4,7 @@ import { AnswerView } from "./answer.js";
 import { filesOf } from "./attachments.js";
 import { copyText } from "./clipboard.js";
 import { $, button, el, grow, icon, submitOrLeave } from "./dom.js";
-import { clock, duration, many } from "./format.js";
+import { clock, duration, tokens } from "./format.js";
 import { prose } from "./markdown.js";
 import { announce } from "./says.js";
 import { reminder } from "./secrets.js";
@@ -211,7 +211,7 @@ function factsOf(rows) {
   const usage = last._turnUsage ?? {};
   const facts = [last._usedModel];
   if (typeof last._turnDuration === "number") facts.push(duration(last._turnDuration));
-  if (usage.output_tokens) facts.push(`${many(usage.input_tokens ?? 0, "token")} in, ${many(usage.output_tokens, "token")} out`);
+  if (usage.output_tokens) facts.push(tokens(usage.input_tokens ?? 0, usage.output_tokens, usage.estimated));
   if (rows.some((row) => row._partial)) facts.push("not complete");
   return facts.filter(Boolean).join(" · ");
 }
