@@ -17,7 +17,7 @@ from actors.session.agent import (
 
 __all__ = ["DemoAgent"]
 
-ANSWER = """You said {words} words. I am the **demo agent**: I answer every message like this.
+ANSWER = """You said {said}. I am the **demo agent**: I answer every message like this.
 
 To talk to a real model, stop the server and start it with one of these:
 
@@ -58,7 +58,8 @@ class DemoAgent:
         await emit(ToolStarted("call_1", "count_words", arguments))
         await trio.sleep(pace)
         await emit(ToolCompleted("call_1", counted, is_error=not counted.isdigit()))
-        answer = ANSWER.format(words=words) * (LONG if "long" in asked else 1)
+        said = "1 word" if words == 1 else f"{words} words"
+        answer = ANSWER.format(said=said) * (LONG if "long" in asked else 1)
         spoken = re.findall(r"\S+\s*", answer)
         for n, word in enumerate(spoken):
             if "error" in asked and n == len(spoken) // 2:
