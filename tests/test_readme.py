@@ -59,12 +59,17 @@ def test_the_programs_in_the_guide_print_what_is_below_them(program, printed, tm
     assert printed.strip() in run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
-def test_every_option_of_the_server_is_in_the_readme_with_its_variable():
-    rows = [line for line in README.splitlines() if line.startswith("| `--")]
-    for option in greenroom.params:
-        if option.name != "version":
-            (row,) = [row for row in rows if re.match(rf"\| `{option.opts[0]}[` ]", row)]
-            assert f"| `{option.envvar}` |" in row
+OF_COMMANDS = {"--format", "--help", "--json", "--last", "--path", "--repair", "--scope"}
+OF_COMMANDS |= {"--session", "--url"}
+SEVERAL = {"--limit": "GREENROOM_LIMITS", "--allowed-host": "GREENROOM_ALLOWED_HOSTS"}
+
+
+def test_options_are_named_as_the_readme_says():
+    options = {each.opts[0]: each.envvar for each in greenroom.params if each.name != "version"}
+    assert {*re.findall(r"`(--[a-z-]+)", README)} <= options.keys() | OF_COMMANDS
+    for option, variable in options.items():
+        name = option.removeprefix("--").replace("-", "_").upper()
+        assert variable == SEVERAL.get(option, f"GREENROOM_{name}")
 
 
 @pytest.mark.process
