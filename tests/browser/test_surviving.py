@@ -344,19 +344,18 @@ def test_a_link_to_nothing_says_so(house, open_tab):
 def test_what_is_written_before_the_page_is_ready_stays(house, open_tab):
     session_id = house.new()
     house.told(session_id, "hello", "hi")
-    page = open_tab(house)
-    expect(page.locator("#welcome h2")).to_be_visible()
-    held = []
+    beside = open_tab(house)
+
+    def write_first(route):
+        tab = route.request.frame.page
+        tab.get_by_label("Message", exact=True).fill("early words")
+        route.continue_()
+
     for path in ("/", f"/session/{session_id}"):
-        page.route("**/js/main.js", lambda route: held.append(route), times=1)
-        page.goto(house.url + path, wait_until="commit")
-        field = page.get_by_label("Message", exact=True)
-        field.fill("early words")
-        while not held:
-            page.wait_for_timeout(10)  # lets the page and its routes run
-        held.pop().continue_()
-        expect(page.locator("#agent")).not_to_be_empty()
+        beside.context.route("**/js/main.js", write_first, times=1)
+        page = open_tab(house, path, beside=beside)
         expect(page.locator("#list a").first).to_be_visible()
+        field = page.get_by_label("Message", exact=True)
         expect(field).to_have_value("early words")
         field.press("Enter")
         house.next_turn().answer("yes")
