@@ -1,6 +1,5 @@
 """The page: ours, or that of another client which speaks the same words."""
 
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import trio
 from quart import Blueprint, Response, abort, request, send_from_directory
 
 from . import __version__
+from .authority.principal import ANYBODY, visiting
 
 __all__ = ["ASK", "OUR_PAGE", "POLICY", "file_of", "mounted", "routes"]
 
@@ -41,9 +41,9 @@ def mounted(text: str) -> str:
     return text.replace('="/', f'="{root}/').replace('data-root=""', f'data-root="{root}"')
 
 
-def routes(directory: Path, max_body: int, csrf_token: Callable[[], str]) -> Blueprint:
-    """Files of `directory`, which holds an `index.html`. In it, and in `sw.js`, the marks
-    `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__` and `__CSRF_TOKEN_JSON__` are filled in.
+def routes(directory: Path, max_body: int) -> Blueprint:
+    """Files of `directory`, which holds an `index.html`. In it, and in `sw.js`, these marks are
+    filled in: `__WEBUI_VERSION__`, `__MAX_UPLOAD_BYTES__`, `__CSRF_TOKEN_JSON__`, `__USER_JSON__`.
     """
     page = Blueprint("page", __name__)
     ours = directory == OUR_PAGE
@@ -57,8 +57,12 @@ def routes(directory: Path, max_body: int, csrf_token: Callable[[], str]) -> Blu
         if not await path.is_file():
             abort(404)
         text = await path.read_text(encoding="utf-8")
-        marks["__CSRF_TOKEN_JSON__"] = f'"{csrf_token()}"'
-        for mark, value in marks.items():
+        asked = visiting.get().principal or ANYBODY
+        own = {
+            "__CSRF_TOKEN_JSON__": f'"{asked.csrf or ""}"',
+            "__USER_JSON__": f'"{escape(asked.name or "", quote=True)}"',
+        }
+        for mark, value in (marks | own).items():
             text = text.replace(mark, value)
         if ours:
             text = mounted(text)

@@ -85,10 +85,6 @@ def create_app(
     )
     view = View(greenroom, limits)
 
-    def csrf_token() -> str:
-        asked = visiting.get().principal
-        return "" if asked is None else asked.csrf or ""
-
     for blueprint in (
         sessions.routes(view),
         changes.routes(view),
@@ -102,7 +98,7 @@ def create_app(
         metrics.routes(greenroom, answers, requests, counted or metrics.Metrics()),
         operations.routes(greenroom, answers),
         readiness.routes(greenroom, answers, agent_status, stopping),
-        page.routes(page_dir, limits["body"], csrf_token),
+        page.routes(page_dir, limits["body"]),
         openapi.routes(app),
         *openai_api.routes(view, offer),
     ):

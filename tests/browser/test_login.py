@@ -116,6 +116,20 @@ def test_a_login_that_ends_in_mid_answer_costs_no_word(closed, open_tab, shoot):
     assert answers(page) == ["One two three", "I waited"]
 
 
+def test_who_comes_next_does_not_see_what_was_being_written(closed, open_tab, password_hash):
+    bob = new_user("bob", password_hash, admin=False)
+    change_users(closed.directory, lambda users: users.add(bob))
+    page = open_tab(closed)
+    field = page.get_by_label("Message", exact=True)
+    for name, seen in (("ann", ""), ("bob", ""), ("ann", "of ann"), ("bob", "of bob")):
+        log_in(page, name=name)
+        expect(page.locator("#welcome h2")).to_be_visible()
+        expect(field).to_have_value(seen)
+        field.fill(f"of {name}")
+        page.context.clear_cookies()
+        page.reload()
+
+
 def test_what_is_written_into_the_form_is_text(closed, open_tab):
     page = open_tab(closed, '/login?next=/"><script>document.title="gone"</script>')
     log_in(page, "wrong", name='"><img src=x onerror=document.title="gone">')

@@ -5,7 +5,9 @@ import { call, post } from "./api.js";
 const PAUSE_MS = 600;
 const NEW = "new"; // the chat that does not exist yet
 
-const slot = (sessionId) => `draft ${sessionId ?? NEW}`;
+const user = document.querySelector("meta[name=user]")?.content; // another one's are not shown
+
+const slot = (sessionId) => ["draft", user, sessionId ?? NEW].filter(Boolean).join(" ");
 
 function stored(sessionId) {
   try {
