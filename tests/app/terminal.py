@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -56,6 +57,7 @@ class Typed:
 
 
 def _take_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as a shell does; who started us may ignore it
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
