@@ -68,6 +68,7 @@ __all__ = ["Greenroom", "open_greenroom"]
 
 log = logging.getLogger("actors.greenroom")
 
+FORGET_SECONDS = 0.1
 IDLE_SECONDS = 300.0
 SHRINKS = frozenset({"session_delete", "session_clear", "session_truncate", "session_undo"})
 GRACE_SECONDS = 2.0  # for turns that are nearly done when we are to end
@@ -314,6 +315,7 @@ async def _forget_removed(greenroom: Greenroom, database: Path | None) -> None:
         if shrunk and await path.exists():
             with suppress(ActorError):  # the next search will see to it
                 await greenroom.search.ask(Forget(sorted(shrunk)))
+        await trio.sleep(FORGET_SECONDS)  # many go together
 
 
 @contextmanager
