@@ -27,9 +27,10 @@ class Mailbox:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.high_water = 0
-        self._control: deque[Envelope] = deque()
+        # Lists where there is little or nothing: an empty deque has room for 64.
+        self._control: list[Envelope] = []
         self._ordinary: deque[Envelope] = deque()
-        self._overflow: deque[Envelope] = deque()  # each belongs to a parked task
+        self._overflow: list[Envelope] = []  # each belongs to a parked task
         self._reader: trio.lowlevel.Task | None = None
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class Mailbox:
         if envelope.message.control:
             if len(self._control) >= CONTROL_CAPACITY and self._others() >= CONTROL_CAPACITY:
                 raise MailboxFull("the control lane is full")
-            lane = self._control
+            lane: list[Envelope] | deque[Envelope] = self._control
         else:
             depth = len(self._ordinary)
             if depth >= self.capacity:
@@ -98,7 +99,7 @@ class Mailbox:
     def get_nowait(self) -> Envelope | None:
         """The next one, control first; then whoever waited longest for room moves in."""
         if self._control:
-            return self._control.popleft()
+            return self._control.pop(0)
         if not self._ordinary:
             return None
         envelope = self._ordinary.popleft()
@@ -107,7 +108,7 @@ class Mailbox:
         return envelope
 
     def _admit(self) -> None:
-        envelope = self._overflow.popleft()
+        envelope = self._overflow.pop(0)
         self._ordinary.append(envelope)
         envelope.admitted()
 

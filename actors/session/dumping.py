@@ -18,7 +18,7 @@ class Manuscript:
     """What the file of one session holds, and so what has to be written."""
 
     def __init__(self) -> None:
-        self._fields: dict[str, Any] = {}
+        self._record: Record | None = None
         self._extent: Extent | None = None  # None: nobody knows what it holds
 
     @property
@@ -36,17 +36,19 @@ class Manuscript:
         when the amendments have become as long as the record, so it costs no more than they do.
         """
         extent = self._extent
-        if extent is None or extent.record < AMENDED_FROM or extent.whole > 2 * extent.record:
+        if self._record is None or extent is None:
             return None
-        return amendment(self._fields, fields_of(record))
+        if extent.record < AMENDED_FROM or extent.whole > 2 * extent.record:
+            return None
+        return amendment(fields_of(self._record), fields_of(record))
 
     def has(self, record: Record, extent: Extent | None) -> None:
         """The file says this. None: it is not for amendments."""
-        self._fields, self._extent = fields_of(record), extent
+        self._record, self._extent = record, extent
 
     def forget(self) -> None:
         """It may hold anything."""
-        self._fields, self._extent = {}, None
+        self._record = self._extent = None
 
 
 def dump(record: Record) -> bytes:

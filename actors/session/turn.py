@@ -1,6 +1,5 @@
 """A running turn: the task in which the agent works, and what the session keeps of it."""
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -79,7 +78,7 @@ class RunningTurn:
         self._model = model
         self._began = trio.current_time()
         self._sees = sees  # what the model is shown
-        self._remarks: deque[tuple[str, str]] = deque()
+        self._remarks: list[tuple[str, str]] = []
         self._choices: dict[str, str] = {}  # answers to approvals that the agent waits for
         self._decided = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
@@ -188,7 +187,7 @@ class RunningTurn:
             while self._remarks:
                 remark_id, text = self._remarks[0]
                 await tell(Steered(remark_id, text, shared.clock()))
-                self._remarks.popleft()
+                self._remarks.pop(0)
                 taken.append(text)
             return taken
 
