@@ -14,6 +14,7 @@ from actors.stores import StoreError
 from actors.viewer import Viewer
 
 from . import endings
+from .agent import ToolCompleted
 from .approving import Approving
 from .compressing import Compressing
 from .entries import TERMINAL, TurnCompressed
@@ -257,6 +258,8 @@ class Session(Actor):
         turn = self._turns.current(output.turn_id) or self._side.find(output.turn_id)
         if turn is not None:
             turn.feed.put(turn.answer.add(output.event))
+            if isinstance(output.event, ToolCompleted):
+                self._turns.save_later(turn)
             await turn.feed.wait_room()
 
     async def _turn_unwritable(self, unwritable: TurnUnwritable) -> None:

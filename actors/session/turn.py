@@ -25,7 +25,7 @@ from .agent_door import Emitted, answer_of
 from .answer import Answer
 from .entries import FeedEvent, Steered, TurnFailed
 from .feeds import TurnFeed
-from .messages import AnswerApproval, AskApproval, Checkpoint, TurnOutput
+from .messages import AnswerApproval, AskApproval, TurnOutput
 from .record import Row
 from .refusals import ApprovalClosed, StorageFailed
 from .reports import TurnReport, outcome_of
@@ -74,7 +74,7 @@ class RunningTurn:
         self.feed = feed
         self.started_at = started_at
         self.answer = Answer()
-        self.checkpointed = 0  # tool calls completed at the last checkpoint
+        self.saves_later = False  # the session has reminded itself to
         self._model = model
         self._began = trio.current_time()
         self._sees = sees  # what the model is shown
@@ -117,16 +117,13 @@ class RunningTurn:
     async def work(
         self, shared: Shared, turn: AgentTurn, session: Ref, shorten: Shorten
     ) -> tuple[bool, Exception | None]:
-        """Run the agent. Tells the session what it emits, and reminds it now and then to save
-        itself. Returns whether it was left to end by itself, and how it failed.
+        """Run the agent, and tell the session what it emits. Returns whether it was left to end by
+        itself, and how it failed.
         """
         failure: Exception | None = None
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._tick, session, shared.checkpoint_seconds)
-                    failure = await self._answer(shared, turn, session, shorten)
-                    nursery.cancel_scope.cancel()
+                failure = await self._answer(shared, turn, session, shorten)
         except* Exception as errors:  # noqa: BLE001 - an agent that failed while it was cancelled
             failure = errors
         finally:
@@ -244,11 +241,6 @@ class RunningTurn:
     def _seeing(self, turn: AgentTurn, messages: Sequence[Row]) -> AgentTurn:
         self._sees = messages
         return replace(turn, messages=messages)
-
-    async def _tick(self, session: Ref, every: float) -> None:
-        while True:
-            await trio.sleep(every)
-            await session.send(Checkpoint(self.turn_id))
 
     async def stop(self, deadline: float) -> bool:
         """Cancel the agent and wait until it has left; False if it has not after `deadline`

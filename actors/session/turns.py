@@ -227,17 +227,23 @@ class Turns:
 
     # -- running ----------------------------------------------------------------------------
 
+    def save_later(self, turn: RunningTurn) -> None:
+        """A tool was completed. Only that moves the record: `messages` does not grow."""
+        if not turn.saves_later:
+            turn.saves_later = True
+            reminder = Checkpoint(turn.turn_id)
+            self._ledger.context.tell_after(self._shared.checkpoint_seconds, reminder)
+
     async def checkpoint(self, command: Checkpoint) -> None:
-        """Save only what moved: the counter is of tool calls, for `messages` does not grow."""
         turn = self.current(command.turn_id)
-        if turn is not None and turn.answer.tools_completed > turn.checkpointed:
-            completed = turn.answer.tools_completed
-            try:
-                await self._ledger.commit(self._ledger.decide(command))
-            except StorageFailed as error:
-                log.warning("%s: checkpoint not written: %s", self._ledger.key, error)
-            else:
-                turn.checkpointed = completed
+        if turn is None:
+            return
+        turn.saves_later = False
+        try:
+            await self._ledger.commit(self._ledger.decide(command))
+        except StorageFailed as error:
+            log.warning("%s: checkpoint not written: %s", self._ledger.key, error)
+            self.save_later(turn)
 
     # -- ended ------------------------------------------------------------------------------
 
