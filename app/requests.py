@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +37,7 @@ class Known:
     """Names, and nothing of what was said. `headers` are the request's, lower case."""
 
     request_id: str
-    headers: dict[bytes, bytes]
+    headers: Sequence[tuple[bytes, bytes]]
     query: bytes
     began: Began
     session_id: str | None = None
@@ -106,8 +106,10 @@ class Requests:
     async def _answer(
         self, answer: Callable[..., Awaitable[None]], scope: Any, receive: Any, send: Any
     ) -> None:
-        headers = dict(scope["headers"])
-        given = headers.get(REQUEST_ID, b"").decode("latin-1")
+        headers = scope["headers"]
+        given = next((value for name, value in headers if name == REQUEST_ID), b"").decode(
+            "latin-1"
+        )
         request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         known = Known(request_id, headers, scope["query_string"], self.began)
         reset = CURRENT.set(known)

@@ -65,9 +65,9 @@ class Traces:
     def began(self, turn_id: str, known: Known) -> None:
         """The turn belongs to the trace that its request came with, if it came with one."""
         carried = {
-            name: known.headers[name.encode()].decode("latin-1")
-            for name in ("traceparent", "tracestate")
-            if name.encode() in known.headers
+            name.decode(): value.decode("latin-1")
+            for name, value in known.headers
+            if name in (b"traceparent", b"tracestate")
         }
         if "traceparent" in carried and len(self._parents) < MOST_PARENTS:
             self._parents[turn_id] = carried
