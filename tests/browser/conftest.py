@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, this thread cannot run another's asyncio
 def browser():
     if CHROMIUM is None:
         text = "no Chromium: the page is NOT tested (apt-get install chromium)"
