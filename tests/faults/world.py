@@ -6,6 +6,7 @@ play(program) -> Report     raises `Violation` if there is no explanation
 import errno
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -556,7 +557,8 @@ class Life:
         new = number not in self.world.talks
         talk = self.world.talk(number, turn_id)
         if new and self._nursery is not None:
-            self._nursery.start_soon(self._follow, talk)
+            with suppress(RuntimeError):  # the life ends: it is read in the next one
+                self._nursery.start_soon(self._follow, talk)
 
     async def _follow(self, talk: Talk) -> None:
         """From the beginning: also what was shown before must be the same."""
