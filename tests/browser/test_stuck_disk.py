@@ -15,12 +15,17 @@ def stuck(stage):
     return stage
 
 
-def test_in_mid_answer_it_says_so_and_goes_on_when_the_disk_does(stuck, open_tab, shoot):
-    page = open_tab(stuck)
+def in_mid_answer(stuck, page):
     send(page, "question")
     turn = stuck.next_turn()
     turn.say("One")
     shown_answer(page, "One")
+    return turn
+
+
+def test_in_mid_answer_it_says_so_and_goes_on_when_the_disk_does(stuck, open_tab, shoot):
+    page = open_tab(stuck)
+    turn = in_mid_answer(stuck, page)
     with stuck_disk(stuck.directory):
         turn.say(" two")
         expect(page.locator("#disk")).to_contain_text(WAITS)
@@ -48,10 +53,7 @@ def test_a_message_waits_in_its_field_and_is_sent_once(stuck, open_tab):
 
 def test_a_model_that_thinks_is_no_fault_of_the_disk(stuck, open_tab):
     page = open_tab(stuck)
-    send(page, "question")
-    turn = stuck.next_turn()
-    turn.say("One")
-    shown_answer(page, "One")
+    turn = in_mid_answer(stuck, page)
     for _ in range(2):  # because nothing comes
         with page.expect_response(f"{stuck.url}/health"):
             pass
@@ -62,10 +64,7 @@ def test_a_model_that_thinks_is_no_fault_of_the_disk(stuck, open_tab):
 
 def test_a_disk_that_fills_in_mid_answer_and_has_room_again(stuck, open_tab, shoot):
     page = open_tab(stuck)
-    send(page, "question")
-    turn = stuck.next_turn()
-    turn.say("One")
-    shown_answer(page, "One")
+    turn = in_mid_answer(stuck, page)
     note, field = page.locator(".note"), page.get_by_label("Message", exact=True)
     with full_disk(stuck.directory):
         turn.say(" two")
