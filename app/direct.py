@@ -3,25 +3,14 @@ and then, and no task is woken for it. A thousand readers of one turn are a thou
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from actors.session.entries import Entry
 from actors.session.feeds import Reader
 
-__all__ = ["EXTENSION", "NOT_DIRECT", "Direct"]
+from .asgi import Exchange, exchange_of
 
-EXTENSION = "greenroom.push"
-"""Where a server that can do it puts the answer's `Push` into the request's ASGI extensions."""
-
-
-class Push(Protocol):
-    """More of the body of an answer, between two messages of its app."""
-
-    def push(self, data: bytes) -> bool:
-        """Write as much as there is room for. False: the rest is kept for `flush`."""
-
-    async def flush(self) -> None:
-        """Wait until the client has taken what was kept. Shielded: half of it is no use."""
+__all__ = ["NOT_DIRECT", "Direct"]
 
 
 class Direct:
@@ -30,7 +19,7 @@ class Direct:
     def __init__(self, scope: Any) -> None:
         self.pushed = 0
         self._behind = False
-        self._push: Push | None = scope.get("extensions", {}).get(EXTENSION)
+        self._exchange: Exchange | None = exchange_of(scope)
 
     async def follow(self, reader: Reader, render: Callable[[Entry], bytes | None]) -> None:
         """Show what comes, until there is something for `reader.next` (what `render` gives no bytes
@@ -39,7 +28,7 @@ class Direct:
         """
 
         def take(entries: Sequence[Entry]) -> bool:
-            if self._push is None:
+            if self._exchange is None:
                 return False
             frames = []
             for entry in entries:
@@ -48,7 +37,7 @@ class Direct:
                 frames.append(frame)
             self.pushed += 1
             reader.cursor = entries[-1].seq
-            self._behind = not self._push.push(b"".join(frames))
+            self._behind = not self._exchange.push(b"".join(frames))
             return not self._behind
 
         if not self._behind:
@@ -56,8 +45,8 @@ class Direct:
 
     async def flush(self) -> None:
         """Wait until the client has taken what was shown."""
-        if self._push is not None and self._behind:
-            await self._push.flush()
+        if self._exchange is not None and self._behind:
+            await self._exchange.flush()
             self._behind = False
 
 

@@ -1,8 +1,11 @@
-"""HTTP/1.1 for an ASGI app, in one task a connection, and one write for what is ready together.
+"""HTTP/1.1 for an ASGI app, in two tasks a connection, and one write for what is ready together.
 
 h11 reads and frames; Hypercorn's way around it costs a task group, three more tasks and four writes
 a request, which is most of what a short answer costs. What is not HTTP/1.1 goes to Hypercorn as it
 came: HTTP/2 with prior knowledge, and every upgrade.
+
+One task answers; the other reads, also meanwhile, and so knows when the client leaves. Then it
+cancels the answer: no app has to wait for that beside its work (see `app.asgi`).
 """
 
 import logging
@@ -19,7 +22,7 @@ import h11
 import trio
 from hypercorn.typing import ASGIFramework, ASGISendEvent, HTTPScope, LifespanState
 
-from .direct import EXTENSION
+from .asgi import EXTENSION
 from .writes import Writes
 
 __all__ = ["Http1Connection"]
@@ -59,45 +62,61 @@ class Http1Connection:
         self._server = _address(stream.socket.getsockname())
         self._ended = False  # the client has sent all it will
         self._streaming = False  # its answer, perhaps for ever
+        self._ahead = 0  # bytes that have come since the parser had too few
+        self._came, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._unsent = b""  # of what was written: the client takes it slowly
-        self._gone = trio.Event()
-
-    @property
-    def over(self) -> bool:
-        """Nobody listens, or nothing can be said any more."""
-        return self._gone.is_set()
+        self._life: trio.CancelScope  # from `run` on
+        self.over = False  # nobody listens, or nothing can be said any more
 
     def end(self) -> None:
-        self._gone.set()
+        """The answer that is under way is cancelled."""
+        self.over = True
+        self._life.cancel()
 
     async def run(self) -> bytes | None:
         """Serve until the connection is done for, and close it. Gives all that the client has sent,
         if that is for somebody else; then it stays open.
         """
+        for_another = False
+        async with trio.open_nursery() as nursery:
+            self._life = nursery.cancel_scope
+            nursery.start_soon(self._read_on)
+            for_another = await self._serve()
+            nursery.cancel_scope.cancel()
+        if for_another and self._seen is not None:
+            return bytes(self._seen)
+        await self._close()
+        return None
+
+    async def _serve(self) -> bool:
+        """Whether it is for somebody else."""
         try:
             while (request := await self._request()) is not None:
                 if self._seen is not None:
                     if _for_another(request):
-                        return bytes(self._seen)
+                        return True
                     self._seen = None
                 if not await self._answer(request):
                     break
                 self._parser.start_next_cycle()
         except h11.RemoteProtocolError as error:
             await self.refuse(error)
-        await self._close()
-        return None
+        return False
 
     async def _request(self) -> h11.Request | None:
+        event = None
         with self._idle():
             event = await self.next_event()
-            if isinstance(event, h11.Request):
-                return event
-        return None
+        if not isinstance(event, h11.Request):
+            return None
+        if len(event.target) + sum(len(n) + len(v) for n, v in event.headers) > HEAD_BYTES:
+            raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
+        return event
 
     async def _answer(self, request: h11.Request) -> bool:
         """Whether the connection can be used for another request."""
         exchange = Exchange(self, request)
+        self._allow_for_end()
         try:
             await self._app(self._scope(request, exchange), exchange.receive, exchange.send)
         except Exception:
@@ -138,26 +157,31 @@ class Http1Connection:
     async def next_event(self) -> Any:
         """Raises `h11.RemoteProtocolError`."""
         while (event := self._parser.next_event()) is h11.NEED_DATA:
+            self._ahead = 0
+            self._room.unpark_all()
             if self._parser.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 await self.write(self._parser.send(go_on) or b"")
-            self._take(await self._read())
+            else:
+                await self._came.park()
         return event
 
-    async def wait_gone(self) -> None:
-        """Until the client has left. It may send its next requests meanwhile: some of them. One
-        that has sent its last may still wait for the answers, and nobody can tell it from one that
-        left: it gets a while for each, and no stream.
-        """
-        while not self.over:
-            if self._ended:
-                with trio.move_on_after(LAST_ANSWER_SECONDS):
-                    await self._gone.wait()
-                self.end()
-            elif len(self._parser.trailing_data[0]) > AHEAD_BYTES:
-                await self._gone.wait()
-            else:
-                self._take(await self._read())
+    def whole_body(self) -> tuple[list[bytes], bool]:
+        """What has come of the request's body, and whether that is all of it."""
+        data = []
+        with suppress(h11.RemoteProtocolError):  # it is raised again for who waits for the rest
+            while isinstance(event := self._parser.next_event(), h11.Data):
+                data.append(bytes(event.data))
+            return data, isinstance(event, h11.EndOfMessage)
+        return data, False
+
+    async def _read_on(self) -> None:
+        """What the client sends, also while it is answered: so it is known when it leaves."""
+        while not self._ended:
+            if self._ahead > AHEAD_BYTES:
+                await self._room.park()
+            self._take(await self._read())
+            self._came.unpark_all()
 
     async def _read(self) -> bytes:
         try:
@@ -169,7 +193,8 @@ class Http1Connection:
     def _take(self, data: bytes) -> None:
         if not data:
             self._ended = True
-            self._end_of_streams()
+            self._allow_for_end()
+        self._ahead += len(data)
         if self._seen is not None:
             self._seen += data
         self._parser.receive_data(data)
@@ -177,11 +202,16 @@ class Http1Connection:
     def streams(self, streaming: bool) -> None:
         """Whether what it answers now is told bit by bit."""
         self._streaming = streaming
-        self._end_of_streams()
+        self._allow_for_end()
 
-    def _end_of_streams(self) -> None:
-        if self._streaming and self._ended:
+    def _allow_for_end(self) -> None:
+        """A client that has sent its last may still wait for the answers, and nobody can tell it
+        from one that left: it gets a while for each, and no stream.
+        """
+        if self._ended and self._streaming:
             self.end()
+        elif self._ended:
+            self._life.deadline = trio.current_time() + LAST_ANSWER_SECONDS
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -267,25 +297,30 @@ class Exchange:
         self._head: tuple[int, Headers] | None = None  # held back for the first of the body
         self._asked_for_head = request.method == b"HEAD"
         self._may_chunk = request.http_version >= b"1.1"
-        self._whole = False  # the request has come
+        self._come: list[bytes] = []  # of its body, and not yet received
+        self._whole = False  # all of it has come
         self._bodiless = self._chunked = False
 
     async def receive(self) -> Any:
-        if not self._whole and not self._connection.over:
+        """Never tells of a client that has gone: its app is cancelled."""
+        if self._come or not self._whole:
             try:
                 return await self._body()
             except h11.RemoteProtocolError as error:
                 await self._connection.refuse(error)
                 self.started = True
                 self._connection.end()
-        await self._connection.wait_gone()
-        return {"type": "http.disconnect"}
+        await trio.sleep_forever()
 
     async def _body(self) -> Any:
-        event = await self._connection.next_event()
-        self._whole = not isinstance(event, h11.Data)
-        data = b"" if self._whole else bytes(event.data)
-        return {"type": "http.request", "body": data, "more_body": not self._whole}
+        if self._come:
+            data = self._come.pop(0)
+        else:
+            event = await self._connection.next_event()
+            self._whole = not isinstance(event, h11.Data)
+            data = b"" if self._whole else bytes(event.data)
+        more = bool(self._come) or not self._whole
+        return {"type": "http.request", "body": data, "more_body": more}
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start":
@@ -319,8 +354,13 @@ class Exchange:
         if more:
             await trio.lowlevel.checkpoint()
 
+    def whole_body(self) -> bytes | None:
+        """The request's, if all of it has come; to be asked before `receive`."""
+        self._come, self._whole = self._connection.whole_body()
+        return b"".join(self._come) if self._whole else None
+
     def push(self, data: bytes) -> bool:
-        """More of the body, while the app waits; see `app.direct`."""
+        """More of the body, while the app waits; see `app.asgi`."""
         return self._bodiless or self._connection.write_some(self._framed(data))
 
     async def flush(self) -> None:

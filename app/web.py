@@ -29,6 +29,7 @@ from . import (
     side_streams,
     tab,
 )
+from .asgi import HTTPConnection
 from .authority import login
 from .authority.door import register_door
 from .authority.gate import Gate
@@ -73,6 +74,7 @@ def create_app(
     says what clients of OpenAI's API may ask of it.
     """
     app = QuartTrio(__name__, static_folder=None)
+    app.asgi_http_class = HTTPConnection
     limits = limits or Limits({}, lambda: gate.closed)
     app.config["MAX_CONTENT_LENGTH"] = limits["body"] or None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True

@@ -10,7 +10,8 @@ from actors.session.agent import TextDelta
 from actors.session.entries import TurnBegan, TurnCancelled
 from actors.session.feeds import Feeds
 from actors.stores import MemoryDisk, open_journal
-from app.direct import EXTENSION, Direct
+from app.asgi import EXTENSION
+from app.direct import Direct
 from app.sse import kept_alive
 
 

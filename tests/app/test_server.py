@@ -19,7 +19,7 @@ from quart_trio import QuartTrio
 from trio.testing import wait_all_tasks_blocked
 
 from app import server
-from app.direct import EXTENSION
+from app.asgi import EXTENSION, HTTPConnection
 from app.http1 import LAST_ANSWER_SECONDS
 from app.writes import WRITE_TIMEOUT
 
@@ -137,10 +137,13 @@ class House:
         return parts()
 
 
-@pytest.fixture(params=[False, True], ids=["own", "stock"])
+@pytest.fixture(params=["own", "own, plain Quart-Trio", "stock"])
 async def house(request):
-    """Each test, on both ways to speak HTTP/1.1."""
-    return House(request.param)
+    """Each test, on both ways to speak HTTP/1.1, and on both through a request."""
+    house = House(request.param == "stock")
+    if "plain" not in request.param:
+        house.app.asgi_http_class = HTTPConnection
+    return house
 
 
 @asynccontextmanager
