@@ -10,8 +10,8 @@ cancels the answer: no app has to wait for that beside its work (see `app.asgi`)
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from time import time
 from typing import Any
@@ -23,6 +23,7 @@ import trio
 from hypercorn.typing import ASGIFramework, ASGISendEvent, HTTPScope, LifespanState
 
 from .asgi import EXTENSION
+from .idle import Idle
 from .writes import Writes
 
 __all__ = ["Http1Connection"]
@@ -41,15 +42,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Http1Connection:
-    """`idle` is around each wait for a request, and says how long that may take."""
-
     def __init__(
         self,
         app: ASGIFramework,
         state: LifespanState,
         stream: trio.SocketStream,
         writes: Writes,
-        idle: Callable[[], AbstractContextManager[object]],
+        idle: Idle,
     ) -> None:
         self._app = app
         self._state = state
@@ -104,12 +103,15 @@ class Http1Connection:
         return False
 
     async def _request(self) -> h11.Request | None:
-        event = None
-        with self._idle():
+        self._idle.add(self._life)
+        try:
             event = await self.next_event()
+        finally:
+            self._idle.remove(self._life)
         if not isinstance(event, h11.Request):
             return None
-        if len(event.target) + sum(len(n) + len(v) for n, v in event.headers) > HEAD_BYTES:
+        headers = event.headers.raw_items()
+        if len(event.target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES:
             raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
         return event
 
@@ -145,7 +147,8 @@ class Http1Connection:
             "raw_path": path,
             "query_string": query,
             "root_path": "",
-            "headers": list(request.headers),
+            # h11's headers are iterated by index, at ten times the cost.
+            "headers": [(name.lower(), value) for name, value in request.headers.raw_items()],
             "client": self._client,
             "server": self._server,
             "state": self._state.copy(),  # type: ignore[typeddict-item]

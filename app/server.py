@@ -24,8 +24,7 @@ import logging
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -49,6 +48,7 @@ from hypercorn.utils import LifespanTimeoutError
 from quart_trio import QuartTrio
 
 from .http1 import Http1Connection
+from .idle import KEEP_ALIVE, Idle
 from .writes import Writes
 
 __all__ = ["Address", "address_of", "bind", "serve"]
@@ -59,9 +59,6 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 FILES_FOR_OTHERS = 256
-# Longer than what clients keep their end for (httpx 5 s): a client that reuses a connection while
-# the server closes it loses its request.
-KEEP_ALIVE = 65.0
 # What a shutdown leaves to the requests and streams that are open, and to writes that are stuck.
 GRACE = 1.5
 WRITE_GRACE = 1.0
@@ -138,7 +135,7 @@ async def serve(
         try:
             rest: bytes | None = b""
             if not stock:
-                rest = await Http1Connection(checked, state, stream, writes, idle.wait).run()
+                rest = await Http1Connection(checked, state, stream, writes, idle).run()
             if rest is not None:
                 again = Replayed(stream, rest)
                 connection_state = ConnectionState(state)
@@ -201,31 +198,6 @@ def _hypercorn_config() -> Config:
     config.shutdown_timeout = 1.0
     config.keep_alive_max_requests = sys.maxsize
     return config
-
-
-class Idle:
-    """The connections that wait for a request."""
-
-    def __init__(self) -> None:
-        self._scopes: set[trio.CancelScope] = set()
-        self._ended = False
-
-    @contextmanager
-    def wait(self) -> Iterator[None]:
-        with trio.move_on_after(KEEP_ALIVE) as scope:
-            if self._ended:
-                scope.cancel()
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
-
-    def end(self) -> None:
-        """Those that wait, and those that will."""
-        self._ended = True
-        for scope in self._scopes:
-            scope.cancel()
 
 
 class Replayed(trio.abc.Stream):

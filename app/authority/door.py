@@ -115,9 +115,10 @@ def register_door(
 
 
 def _check(asked: Principal) -> None:
-    if request.blueprint in OF_THE_DIRECTORY and asked not in (ANYBODY, OWNER_OF_THE_DIRECTORY):
+    blueprint = request.blueprint
+    if blueprint in OF_THE_DIRECTORY and asked not in (ANYBODY, OWNER_OF_THE_DIRECTORY):
         raise Denied(403, "This is for who may read the data directory")
-    if request.blueprint in OF_ADMINS and not asked.admin:
+    if blueprint in OF_ADMINS and not asked.admin:
         raise Denied(403, "This is for an admin")
     if not changes_something(request.method, request.path):
         return

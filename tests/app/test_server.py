@@ -21,6 +21,7 @@ from trio.testing import wait_all_tasks_blocked
 from app import server
 from app.asgi import EXTENSION, HTTPConnection
 from app.http1 import LAST_ANSWER_SECONDS
+from app.idle import KEEP_ALIVE
 from app.writes import WRITE_TIMEOUT
 
 BLOCK = b"x" * 65536
@@ -267,7 +268,7 @@ async def test_an_idle_connection_is_closed_after_the_keep_alive_time(house, moc
             await ask(client, "/")
             await read_until(client, b"hello")
             await wait_all_tasks_blocked()
-            mock_clock.jump(server.KEEP_ALIVE - 1)
+            mock_clock.jump(KEEP_ALIVE - 1)
             await wait_all_tasks_blocked()
             assert is_open(client)
         mock_clock.jump(1)

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from app import server
+from app.idle import KEEP_ALIVE
 from tests.app.test_server import House, ask, connected, read_to_eof, read_until, serving
 
 MANY = 50
@@ -18,7 +18,7 @@ async def house():
 
 async def answered(address):
     """Somebody else is."""
-    with trio.fail_after(server.KEEP_ALIVE - 1):
+    with trio.fail_after(KEEP_ALIVE - 1):
         async with connected(address) as stream:
             await ask(stream, "/")
             assert b"200" in await read_until(stream, b"\r\n\r\n")
@@ -46,7 +46,7 @@ async def test_who_never_ends_the_head_of_a_request_is_dropped(house, mock_clock
             mock_clock.jump(5)
             await wait_all_tasks_blocked(0.05)
         assert len(dropped) == MANY
-        assert max(dropped) <= server.KEEP_ALIVE + 15
+        assert max(dropped) <= KEEP_ALIVE + 15
 
 
 async def test_who_never_ends_the_body_is_told_and_dropped(house, mock_clock):

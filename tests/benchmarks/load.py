@@ -65,21 +65,33 @@ Ask = Callable[[bytes], bytes]
 
 
 class _Client:
-    """Asks again as soon as it is answered. Answers must say how long they are."""
+    """Asks again as soon as it is answered, on another connection where the server speaks HTTP/1.0.
+    Answers must say how long they are.
+    """
 
-    def __init__(self, host: str, port: int, ask: Ask) -> None:
-        self.socket = socket.create_connection((host, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(
+        self, selector: selectors.BaseSelector, host: str, port: int, asking: Callable[[], Ask]
+    ) -> None:
         self.answers = 0
-        self._ask = ask
+        self._selector = selector
+        self._address = (host, port)
+        self._ask = asking()
         self._buffer = b""
         self._missing = 0
+        self._connect()
+        self._socket.sendall(self._ask(b""))
 
-    def ask(self, answer: bytes = b"") -> None:
-        self.socket.sendall(self._ask(answer))
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(self._address)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(self._socket, selectors.EVENT_READ, self)
+
+    def close(self) -> None:
+        self._selector.unregister(self._socket)
+        self._socket.close()
 
     def read(self) -> None:
-        self._buffer += self.socket.recv(1 << 18)
+        self._buffer += self._socket.recv(1 << 18)
         if not self._missing:
             head, blank, _ = self._buffer.partition(b"\r\n\r\n")
             if not blank:
@@ -90,7 +102,10 @@ class _Client:
         if len(self._buffer) >= self._missing:
             answer, self._buffer, self._missing = self._buffer, b"", 0
             self.answers += 1
-            self.ask(answer)
+            if answer.startswith(b"HTTP/1.0"):
+                self.close()
+                self._connect()
+            self._socket.sendall(self._ask(answer))
 
 
 def _length(head: bytes) -> int:
@@ -105,10 +120,7 @@ def keep_asking(
 ) -> Load:
     """So many clients ask, for so long, each in its own way."""
     with selectors.DefaultSelector() as selector:
-        crowd = [_Client(host, port, asking()) for _ in range(clients)]
-        for client in crowd:
-            selector.register(client.socket, selectors.EVENT_READ, client)
-            client.ask()
+        crowd = [_Client(selector, host, port, asking) for _ in range(clients)]
         _work(selector, WARM)
         before, began = sum(client.answers for client in crowd), time.perf_counter()
         cpu = cpu_seconds(pid)
@@ -116,7 +128,7 @@ def keep_asking(
         cpu, took = cpu_seconds(pid) - cpu, time.perf_counter() - began
         answers = sum(client.answers for client in crowd) - before
         for client in crowd:
-            client.socket.close()
+            client.close()
     return Load(answers, took, cpu)
 
 

@@ -1,6 +1,9 @@
 """The peer: a thread for each request and turn, sessions as JSON files, one index of them all.
 
-    python -m tests.benchmarks.peer DIRECTORY
+    python -m tests.benchmarks.peer DIRECTORY [HTTP/1.1]
+
+With HTTP/1.0, which is Python's default, each request has a connection and a thread of its own;
+with HTTP/1.1 a thread serves a connection for as long as its client keeps it.
 
 An honest small server of the kind that Greenroom wants to be better than: a lock for each session,
 every save written to a temporary file, flushed and renamed, and the index rewritten with it, the
@@ -68,7 +71,6 @@ class Sessions:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave in one write
     disable_nagle_algorithm = True
     sessions: Sessions
@@ -121,7 +123,8 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 2048
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, version: str = "HTTP/1.0") -> None:
+    Handler.protocol_version = version
     Handler.sessions = Sessions(directory)
     with Server(("127.0.0.1", 0), Handler) as server:
         print(server.server_port, flush=True)
@@ -129,4 +132,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
