@@ -187,9 +187,13 @@ class Http1Connection:
             self._came.unpark_all()
 
     async def _read(self) -> bytes:
+        """What the stream would give, without asking for it before it is there."""
         try:
-            return await self._stream.receive_some(MOST_READ)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await trio.lowlevel.wait_readable(self._stream.socket)
+                with suppress(BlockingIOError):
+                    return os.read(self._stream.socket.fileno(), MOST_READ)
+        except (OSError, trio.ClosedResourceError):
             self.end()
             return b""
 

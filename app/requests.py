@@ -3,9 +3,9 @@ what each answer says besides its own.
 """
 
 import logging
+import random
 import re
 import time
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -110,7 +110,7 @@ class Requests:
         given = next((value for name, value in headers if name == REQUEST_ID), b"").decode(
             "latin-1"
         )
-        request_id = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if GIVEN_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         known = Known(request_id, headers, scope["query_string"], self.began)
         reset = CURRENT.set(known)
         began = time.perf_counter()
