@@ -142,12 +142,14 @@ async def wait_durable(submit: Callable[[Done], None]) -> None:
 
 
 @asynccontextmanager
-async def open_writer(commit: Commit[J], disk: Disk) -> AsyncIterator[Writer[J]]:
+async def open_writer(
+    commit: Commit[J], disk: Disk, name: str = "writer"
+) -> AsyncIterator[Writer[J]]:
     """In a thread of its own if the disk blocks, else in a task. What was submitted is done before
     the block is left.
     """
     if disk.blocking:
-        async with _threaded(commit) as writer:
+        async with _threaded(commit, name) as writer:
             yield writer
     else:
         async with _inline(commit, disk) as writer:
@@ -171,7 +173,7 @@ async def background(work: Callable[[], Awaitable[None]]) -> AsyncIterator[trio.
 
 
 @asynccontextmanager
-async def _threaded(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
+async def _threaded(commit: Commit[J], name: str) -> AsyncIterator[Writer[J]]:
     # A dedicated thread: a hop costs a tenth of one to Trio's thread pool.
     queue: SimpleQueue[tuple[J, Done] | Hold] = SimpleQueue()
     end = Hold()
@@ -194,7 +196,7 @@ async def _threaded(commit: Commit[J]) -> AsyncIterator[Writer[J]]:
             item = following or queue.get()
         token.run_sync_soon(finished.set)
 
-    Thread(target=work, name="greenroom writer", daemon=True).start()
+    Thread(target=work, name=f"greenroom {name}", daemon=True).start()
     try:
         yield writer
     finally:

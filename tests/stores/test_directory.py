@@ -52,6 +52,32 @@ async def test_what_is_not_there_is_not_found_and_may_be_deleted(place):
             await store.load("a")
 
 
+async def test_of_loads_that_wait_together_each_gets_its_own(place):
+    disk, directory = place
+    async with open_record_store(directory, disk=disk) as store:
+        for name in ("a", "b", "c"):
+            await store.save(name, name.encode())
+        reads, disk.code = disk.trace.count("read"), errno.EIO
+        disk.fail = lambda number, what: what == "read" and disk.trace.count("read") == reads + 3
+        answers = {}
+
+        async def load(name):
+            try:
+                answers[name] = await store.load(name)
+            except StoreError as error:
+                answers[name] = type(error)
+
+        async with trio.open_nursery() as nursery:
+            for name in ("a", "missing", "b", "c"):
+                nursery.start_soon(load, name)
+        found = sorted(answers[name] for name in "abc" if isinstance(answers[name], bytes))
+        refused = [name for name in "abc" if answers[name] is StoreUnavailable]
+        assert answers["missing"] in (RecordNotFound, StoreUnavailable)
+        assert found == [name.encode() for name in "abc" if name not in refused]
+        assert len(refused) + (answers["missing"] is StoreUnavailable) == 1
+        assert await store.load("a") == b"a"
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "../a", "a/b", "a\0", "é", "a b", "a\n", "x" * 201])
 async def test_a_bad_name_never_reaches_the_disk(place, name):
     disk, directory = place
