@@ -3,6 +3,7 @@
 The bare route answers the same bytes; the peer has a thread for each request (`peer.py`).
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,29 +172,33 @@ async def whole_session(directory: Path) -> None:
 
 async def cycles(directory: Path, sessions: int) -> None:
     """Import and undo at 16 clients, durable; against the reference's 6 a second."""
-    data = directory / f"{sessions}"
+    data, theirs = directory / f"{sessions}", directory / f"{sessions} of the peer"
     fill(data, sessions)
-    async with running_server(data) as server, httpx.AsyncClient(base_url=server.url) as client:
+    shutil.copytree(data / "sessions", theirs)
+    asked = partial(keep_asking, asking=importing_and_undoing(4), clients=16, seconds=3.0)
+    async with (
+        running_server(data) as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+        child("peer", str(theirs), "HTTP/1.1") as peer,
+    ):
         await wait_for_list(client, sessions)
-        measure = partial(
-            keep_asking,
-            server.pid,
-            server.host,
-            server.port,
-            importing_and_undoing(4),
-            clients=16,
-            seconds=3.0,
-        )
-        loads = [await trio.to_thread.run_sync(measure) for _ in range(PAIRS)]
-    rate = median(load.rate for load in loads) / 2
-    cost = median(load.microseconds for load in loads) * 2
+        ours = partial(asked, server.pid, server.host, server.port)
+        measures = (ours, partial(asked, *peer))
+        pairs = [
+            [await trio.to_thread.run_sync(measure) for measure in measures] for _ in range(PAIRS)
+        ]
+    rate, peers = (median(load.rate for load in loads) / 2 for loads in zip(*pairs, strict=True))
+    cost = median(load.microseconds for load, _ in pairs) * 2
+    name = f"import + undo, {sessions:,} sessions"
     row(
-        f"import + undo, {sessions:,} sessions",
+        name,
         f"{rate:,.0f}/s",
         f"{REFERENCE_CYCLES}/s, the reference; {cost:,.0f} us CPU",
         f"{rate / REFERENCE_CYCLES:.0f}x",
         ">= 50x",
     )
+    ratio = median(load.rate / peer.rate for load, peer in pairs)
+    row(name, f"{rate:,.0f}/s", f"{peers:,.0f}/s a thread a client", f"{ratio:.0f}x", "")
 
 
 async def main() -> None:
