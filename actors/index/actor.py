@@ -40,6 +40,7 @@ INDEX = "_index"  # its name in the store
 READ_AT_ONCE = 200  # stale rows read before the first answer; more are read in the background
 BATCH = 100
 REST = 10  # times as long as a write took, until the next one
+LEAST_REST_SECONDS = 1.0  # what a crash makes stale in it, a start reads again
 RETRY_SECONDS = 5.0
 MOST_RETRY_SECONDS = 600.0
 PIN_LIMIT = 3
@@ -246,7 +247,8 @@ class Index(Actor):
         except StoreError as failure:
             error = failure
             await trio.sleep(RETRY_SECONDS)
-        await trio.sleep(REST * (trio.current_time() - began) if error is None else 0)
+        if error is None:
+            await trio.sleep(max(REST * (trio.current_time() - began), LEAST_REST_SECONDS))
         await self.context.ref.send(IndexWritten(error))
 
     async def _encoded(self, rows: Sequence[Row]) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.index.actor import LEAST_REST_SECONDS
 from actors.stores import open_journal
 from app.authority.gate import Gate
 from app.idempotency import Answers
@@ -214,7 +215,7 @@ async def test_who_looks_and_goes_leaves_nothing_behind(app, image, autojump_clo
         with in_order():
             async with open_house(image.kill()) as room:
                 await busy(room)
-                await trio.sleep(1)
+                await trio.sleep(3 * LEAST_REST_SECONDS)  # the list is written, twice perhaps
                 before, view = tasks(), await look(room)
                 here = target.replace("half now", room.turns["half now"])
                 dropped = await given_up(steps, partial(request, app, [], "GET", here))
