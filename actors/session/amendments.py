@@ -21,6 +21,8 @@ __all__ = ["LISTS", "Extent", "amended", "amendment", "common", "extent_of"]
 
 LISTS = ("messages", "tool_calls", "context_messages")
 
+NOT_KNOWN: Mapping[str, int] = {}
+
 _END = b"\n}\n"  # of the record: what is inside it is indented
 _CRC = b'{"crc":"%08x",'
 _CRC_LENGTH = len(_CRC % 0)
@@ -42,14 +44,17 @@ class Extent(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Amendment).decode
 
 
-def amendment(before: Mapping[str, Any], after: Mapping[str, Any]) -> bytes:
+def amendment(
+    before: Mapping[str, Any], after: Mapping[str, Any], kept_rows: Mapping[str, int] = NOT_KNOWN
+) -> bytes:
     """The line that makes the fields of a record those of its next version. What is the same object
-    in both is the same; `after` may lack lists, which are empty then.
+    in both is the same; `after` may lack lists, which are empty then. `kept_rows`: of lists of
+    which that is known, how many rows they begin with together.
     """
     lists = {name: after.get(name, ()) for name in LISTS if after.get(name) is not before.get(name)}
     rows = {}
     for name, now in lists.items():
-        kept = common(before.get(name, ()), now)
+        kept = kept_rows[name] if name in kept_rows else common(before.get(name, ()), now)
         rows[name] = (kept, now[kept:])
     change = _Amendment(
         set={

@@ -31,16 +31,19 @@ class Manuscript:
         assert self._extent is not None
         return Extent(self._extent.record, self._extent.whole + len(line))
 
-    def amendment(self, record: Record) -> bytes | None:
+    def amendment(self, record: Record, added_to: Sequence[Row] | None = None) -> bytes | None:
         """What makes the file say this; None if the whole is to be written. That happens again
         when the amendments have become as long as the record, so it costs no more than they do.
+        `added_to` are messages that it has all of, and perhaps more behind them.
         """
         extent = self._extent
         if self._record is None or extent is None:
             return None
         if extent.record < AMENDED_FROM or extent.whole > 2 * extent.record:
             return None
-        return amendment(fields_of(self._record), fields_of(record))
+        known = self._record.messages is added_to
+        kept_rows = {"messages": len(self._record.messages)} if known else {}
+        return amendment(fields_of(self._record), fields_of(record), kept_rows)
 
     def has(self, record: Record, extent: Extent | None) -> None:
         """The file says this. None: it is not for amendments."""

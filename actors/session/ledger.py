@@ -120,8 +120,10 @@ class Ledger:
         assert record is not None
         stories = self._shared.feeds.stories
         line = stories.event(self.key, type(event).__name__)
+        # A turn's end only adds: the thousands of rows before it need not be looked at.
+        added_to = self.present.messages if isinstance(event, TurnEnded) else None
         try:
-            stamp = await self._write(record)
+            stamp = await self._write(record, added_to)
         except StoreError as error:
             self._doubt()
             raise storage_failed(error) from error
@@ -129,22 +131,23 @@ class Ledger:
         stories.reached(self.key, line, "durable")
         if isinstance(event, Checkpointed):
             return
-        await self._index.send(RowChanged({**self._summary(record), STAMP: stamp}))
+        row = self._summary(record, added_to)
+        await self._index.send(RowChanged({**row, STAMP: stamp}))
         if not isinstance(event, TurnStarted | TurnEnded) and not _is_private(event):
             self.tell(REASONS.get(type(self.message), "session_updated"))
         stories.reached(self.key, line, "shown")
 
-    def _summary(self, record: Record) -> Row:
+    def _summary(self, record: Record, added_to: tuple[Row, ...] | None = None) -> Row:
         """What was counted once is not counted again."""
         rows, said = self._counted
-        kept = common(rows, record.messages)
+        kept = len(rows) if rows is added_to else common(rows, record.messages)
         said += user_messages(record.messages[kept:]) - user_messages(rows[kept:])
         self._counted = (record.messages, said)
         return summary(record, said)
 
-    async def _write(self, record: Record) -> str:
+    async def _write(self, record: Record, added_to: tuple[Row, ...] | None = None) -> str:
         """Have the disk say this, and give its stamp. Raises `StoreError`."""
-        line = self._manuscript.amendment(record)
+        line = self._manuscript.amendment(record, added_to)
         if line is None:
             return await self._write_whole(self.key, record)
         stamp = await self._shared.store.append(self.key, line, self._manuscript.size)

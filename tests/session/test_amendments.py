@@ -107,13 +107,16 @@ def test_an_amendment_finds_nothing_strange_in_a_list_that_is_none():
     assert said == {"context_messages": [{"role": "user"}]}
 
 
+SOMETHING_ELSE = ({"role": "user"},) * 3
+
+
 def test_the_whole_is_written_when_the_amendments_are_as_long(monkeypatch):
     monkeypatch.setattr(dumping, "AMENDED_FROM", 100)
     record, manuscript, written = Record(session_id="a"), Manuscript(), []
     for n in range(60):
-        row = {"role": "user", "content": f"word {n}"}
+        row, before = {"role": "user", "content": f"word {n}"}, record.messages
         record = msgspec.structs.replace(record, messages=(*record.messages, row))
-        line = manuscript.amendment(record)
+        line = manuscript.amendment(record, added_to=(None, before, SOMETHING_ELSE)[n % 3])
         if line is None:
             data = dump(record)
             manuscript.has(record, Extent(len(data), len(data)))

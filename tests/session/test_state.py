@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from actors import Rejected
 from actors.session.agent import Usage
+from actors.session.amendments import common
 from actors.session.context import tokens_in_use
 from actors.session.dumping import dump
 from actors.session.events import TurnEnded
@@ -268,7 +269,9 @@ def test_any_sequence_folds_or_is_refused_and_what_is_saved_is_what_stands(comma
     for now, command in enumerate(commands):
         if command == "end":
             if record is not None and record.busy:
-                record = evolve(record, TurnEnded((), (), None, float(now)))
+                before, rows = record.messages, (cancelled_marker(float(now)),)
+                record = evolve(record, TurnEnded(rows, (), None, float(now)))
+                assert common(before, record.messages) == len(before)
             continue
         with suppress(Rejected):
             record = evolve(record, decide(record, command, float(now), new_id))
