@@ -35,6 +35,16 @@ def test_no_schedule_crash_or_fault_breaks_a_promise(first):
     assert len(total.crashes) > 2, table(total)
 
 
+# Of the mutants (`tests/faults/mutants`) these alone catch one that no seed above does.
+RARE = {46: 943, 66: 513, 68: 202, 85: 337}
+
+
+@pytest.mark.parametrize("seed", RARE.values())
+def test_no_schedule_that_meets_what_few_meet_does(seed):
+    _, failure = run(seed)
+    assert failure is None, f"{failure}\npython -m tests.faults --seed {seed}"
+
+
 @settings(
     max_examples=80,
     deadline=None,
