@@ -108,8 +108,8 @@ class Http1Connection:
             event = await self.next_event()
         finally:
             self._idle.remove(self._life)
-        if not isinstance(event, h11.Request):
-            return None
+        if not isinstance(event, h11.Request) or self._life.cancel_called:
+            return None  # begun now, its answer would be cut
         headers = event.headers.raw_items()
         if len(event.target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES:
             raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
@@ -167,6 +167,8 @@ class Http1Connection:
                 await self.write(self._parser.send(go_on) or b"")
             else:
                 await self._came.park()
+        if isinstance(event, h11.EndOfMessage):
+            self._has_come_whole()
         return event
 
     def whole_body(self) -> tuple[list[bytes], bool]:
@@ -175,14 +177,23 @@ class Http1Connection:
         with suppress(h11.RemoteProtocolError):  # it is raised again for who waits for the rest
             while isinstance(event := self._parser.next_event(), h11.Data):
                 data.append(bytes(event.data))
-            return data, isinstance(event, h11.EndOfMessage)
+            if isinstance(event, h11.EndOfMessage):
+                self._has_come_whole()
+                return data, True
         return data, False
+
+    def _has_come_whole(self) -> None:
+        """The request: what is left is ahead of its answer, and no more."""
+        self._ahead = len(self._parser.trailing_data[0])
+        if self._ahead <= AHEAD_BYTES:
+            self._room.unpark_all()
 
     async def _read_on(self) -> None:
         """What the client sends, also while it is answered: so it is known when it leaves."""
-        while not self._ended:
+        while not (self._ended or self.over):
             if self._ahead > AHEAD_BYTES:
                 await self._room.park()
+                continue
             self._take(await self._read())
             self._came.unpark_all()
 

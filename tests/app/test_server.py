@@ -510,6 +510,30 @@ async def test_requests_are_answered_while_the_house_settles(house, mock_clock):
         await house.stopped.wait()
 
 
+async def test_a_request_that_the_stop_overtakes_is_not_begun(house, mock_clock):
+    if house.stock:
+        pytest.skip("it stops reading")
+    begun = []
+
+    async def note():
+        begun.append(request.method)
+        await trio.lowlevel.checkpoint()
+        return "noted"
+
+    house.app.route("/note", methods=["POST"])(note)
+    async with serving(house) as address, connected(address) as client:
+        await ask(client, "/slow")
+        await house.reached.wait()
+        await client.send_all(b"POST /note HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
+        await wait_all_tasks_blocked()
+        house.stopping.set()
+        await wait_all_tasks_blocked()
+        house.release.set()
+        received = await read_to_eof(client)
+        assert b"slow answer" in received
+        assert len(begun) == received.count(b"noted")
+
+
 async def test_nothing_is_accepted_after_the_stop(house):
     async with serving(house) as address:
         house.stopping.set()
@@ -708,6 +732,36 @@ async def test_a_stream_ends_when_its_client_goes_also_if_that_has_sent_more(hou
             await read_until(client, b"first\n")
             await ask(client, "/")
         await house.release.wait()
+
+
+async def test_a_stream_ends_when_its_client_goes_also_after_a_long_body(house):
+    house.app.route("/told", methods=["POST"])(house.watch)
+    async with serving(house) as address:
+        async with connected(address) as client:
+            await client.send_all(
+                b"POST /told HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n"
+            )
+            await client.send_all(b"x" * 100_000)
+            await read_until(client, b"first\n")
+        with trio.fail_after(5):
+            await house.release.wait()
+
+
+async def test_a_stream_ends_when_its_client_goes_after_a_body_and_some_of_the_next(house):
+    if house.stock:
+        pytest.skip("see the module: it stops reading")
+    house.app.route("/told", methods=["POST"])(house.watch)
+    async with serving(house) as address:
+        async with connected(address) as client:
+            await client.send_all(
+                b"POST /told HTTP/1.1\r\nHost: test\r\nContent-Length: 60000\r\n\r\n"
+                + b"x" * 60_000
+            )
+            await read_until(client, b"first\n")
+            await client.send_all(BLOCK[:9000])
+            await wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await house.release.wait()
 
 
 async def test_what_is_sent_ahead_is_not_read_without_end(house):
