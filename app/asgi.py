@@ -3,11 +3,17 @@ Quart-Trio opens a nursery, with a task that waits for the client to leave. That
 else that it does.
 """
 
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
+from quart.sessions import SecureCookieSessionInterface
+from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers import TrioRequest
 
-__all__ = ["EXTENSION", "Exchange", "HTTPConnection", "exchange_of"]
+__all__ = ["EXTENSION", "App", "Exchange", "HTTPConnection", "exchange_of"]
 
 EXTENSION = "greenroom.exchange"
 """Where our server puts it into the scope's extensions. An app that finds it there is cancelled
@@ -48,3 +54,32 @@ class HTTPConnection(TrioASGIHTTPConnection):
         request.body.append(body)
         request.body.set_complete()
         await self._send_response(send, await self.app.handle_request(request))
+
+
+class Request(TrioRequest):
+    @cached_property
+    def blueprints(self) -> list[str]:
+        return super().blueprints
+
+
+class NoSessions(SecureCookieSessionInterface):
+    """Nothing of ours is in Quart's cookie."""
+
+    nothing = SecureCookieSessionInterface.null_session_class()
+
+    async def open_session(self, app: Any, request: Any) -> Any:
+        return self.nothing
+
+
+_is_async = lru_cache(maxsize=1024)(iscoroutinefunction)
+
+
+class App(QuartTrio):
+    """Quart-Trio, without some of what it works out anew for each request."""
+
+    asgi_http_class = HTTPConnection
+    request_class = Request
+    session_interface = NoSessions()
+
+    def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func if _is_async(func) else super().ensure_async(func)

@@ -61,7 +61,7 @@ class Http1Connection:
         self._server = _address(stream.socket.getsockname())
         self._ended = False  # the client has sent all it will
         self._streaming = False  # its answer, perhaps for ever
-        self._ahead = 0  # bytes that have come since the parser had too few
+        self._ahead = 0  # bytes that have come and are not used yet, or a few more
         self._came, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._unsent = b""  # of what was written: the client takes it slowly
         self._life: trio.CancelScope  # from `run` on

@@ -29,7 +29,7 @@ from . import (
     side_streams,
     tab,
 )
-from .asgi import HTTPConnection
+from .asgi import App
 from .authority import login
 from .authority.door import register_door
 from .authority.gate import Gate
@@ -73,8 +73,7 @@ def create_app(
     `agent_status` tells what answers: `agent`, `model`, `state`, `progress` and `detail`; `offer`
     says what clients of OpenAI's API may ask of it.
     """
-    app = QuartTrio(__name__, static_folder=None)
-    app.asgi_http_class = HTTPConnection
+    app = App(__name__, static_folder=None)
     limits = limits or Limits({}, lambda: gate.closed)
     app.config["MAX_CONTENT_LENGTH"] = limits["body"] or None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
@@ -138,7 +137,7 @@ def create_app(
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        if response.mimetype == "application/json":
+        if (response.content_length or 0) >= COMPRESSED_FROM:
             await _compress(response)
         return response
 
@@ -147,7 +146,7 @@ def create_app(
 
 async def _compress(response: Response) -> None:
     """A long answer goes out gzipped to who can read it. Event streams do not: they would wait."""
-    if (response.content_length or 0) < COMPRESSED_FROM:
+    if response.mimetype != "application/json":
         return
     response.headers["Vary"] = "Accept-Encoding"
     if not request.accept_encodings["gzip"]:
