@@ -19,6 +19,7 @@ import httpx
 import trio
 from quart_trio import QuartTrio
 
+from actors.stores import RealDisk
 from tests.app.process import running_server
 
 from .bench_list import fill, wait_for_list
@@ -28,6 +29,7 @@ from .table import PAIRS, heading, row
 SECONDS = 1.0
 CLIENTS = (1, 16, 64)
 REFERENCE_CYCLES = 6
+RECORD_BYTES = 2_500  # of what is imported, about
 
 Measure = Callable[[], Load]
 
@@ -170,6 +172,20 @@ async def whole_session(directory: Path) -> None:
             )
 
 
+def disk_alone(directory: Path, size: int, seconds: float = SECONDS) -> Load:
+    """What one thread can save of records of this size, with nothing else to do: the limit."""
+    disk, data, done = RealDisk(), b"x" * size, 0
+    directory.mkdir()
+    began, cpu = time.perf_counter(), time.thread_time()
+    while (took := time.perf_counter() - began) < seconds:
+        temporary = directory / f"{done}.tmp"
+        disk.create(temporary, data)
+        disk.flush(temporary)
+        disk.replace(temporary, directory / f"{done // 2}.json")
+        done += 1
+    return Load(done, took, time.thread_time() - cpu)
+
+
 async def cycles(directory: Path, sessions: int) -> None:
     """Import and undo at 16 clients, durable; against the reference's 6 a second."""
     data, theirs = directory / f"{sessions}", directory / f"{sessions} of the peer"
@@ -199,6 +215,15 @@ async def cycles(directory: Path, sessions: int) -> None:
     )
     ratio = median(load.rate / peer.rate for load, peer in pairs)
     row(name, f"{rate:,.0f}/s", f"{peers:,.0f}/s a thread a client", f"{ratio:.0f}x", "")
+    saves = [disk_alone(directory / f"{sessions} alone {n}", RECORD_BYTES) for n in range(PAIRS)]
+    limit = median(load.rate for load in saves) / 2
+    row(
+        name,
+        f"{rate:,.0f}/s",
+        f"{limit:,.0f}/s the disk alone",
+        f"{rate / limit:.2f}x",
+        "the limit",
+    )
 
 
 async def main() -> None:
