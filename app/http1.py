@@ -171,16 +171,16 @@ class Http1Connection:
             self._has_come_whole()
         return event
 
-    def whole_body(self) -> tuple[list[bytes], bool]:
+    def whole_body(self) -> tuple[bytes, bool]:
         """What has come of the request's body, and whether that is all of it."""
-        data = []
+        data, whole = [], False
         with suppress(h11.RemoteProtocolError):  # it is raised again for who waits for the rest
             while isinstance(event := self._parser.next_event(), h11.Data):
                 data.append(bytes(event.data))
-            if isinstance(event, h11.EndOfMessage):
-                self._has_come_whole()
-                return data, True
-        return data, False
+            whole = isinstance(event, h11.EndOfMessage)
+        if whole:
+            self._has_come_whole()
+        return b"".join(data), whole
 
     def _has_come_whole(self) -> None:
         """The request: what is left is ahead of its answer, and no more."""
@@ -315,7 +315,7 @@ class Exchange:
         self._head: tuple[int, Headers] | None = None  # held back for the first of the body
         self._asked_for_head = request.method == b"HEAD"
         self._may_chunk = request.http_version >= b"1.1"
-        self._come: list[bytes] = []  # of its body, and not yet received
+        self._come = b""  # of its body, and not yet received
         self._whole = False  # all of it has come
         self._bodiless = self._chunked = False
 
@@ -331,14 +331,12 @@ class Exchange:
         await trio.sleep_forever()
 
     async def _body(self) -> Any:
-        if self._come:
-            data = self._come.pop(0)
-        else:
+        data, self._come = self._come, b""
+        if not data:
             event = await self._connection.next_event()
             self._whole = not isinstance(event, h11.Data)
             data = b"" if self._whole else bytes(event.data)
-        more = bool(self._come) or not self._whole
-        return {"type": "http.request", "body": data, "more_body": more}
+        return {"type": "http.request", "body": data, "more_body": not self._whole}
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start":
@@ -375,7 +373,7 @@ class Exchange:
     def whole_body(self) -> bytes | None:
         """The request's, if all of it has come; to be asked before `receive`."""
         self._come, self._whole = self._connection.whole_body()
-        return b"".join(self._come) if self._whole else None
+        return self._come if self._whole else None
 
     def push(self, data: bytes) -> bool:
         """More of the body, while the app waits; see `app.asgi`."""

@@ -137,8 +137,7 @@ def create_app(
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        if (response.content_length or 0) >= COMPRESSED_FROM:
-            await _compress(response)
+        await _compress(response)
         return response
 
     return app
@@ -146,7 +145,7 @@ def create_app(
 
 async def _compress(response: Response) -> None:
     """A long answer goes out gzipped to who can read it. Event streams do not: they would wait."""
-    if response.mimetype != "application/json":
+    if (response.content_length or 0) < COMPRESSED_FROM or response.mimetype != "application/json":
         return
     response.headers["Vary"] = "Accept-Encoding"
     if not request.accept_encodings["gzip"]:

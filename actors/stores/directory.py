@@ -49,7 +49,7 @@ class _Save:
 @dataclass(slots=True)
 class _Load:
     path: Path
-    data: bytes = b""
+    result: bytes | OSError = b""  # the loader says
 
 
 @dataclass(slots=True)
@@ -92,6 +92,14 @@ def _attempt(operation: Callable[..., T], args: tuple[object, ...]) -> T | OSErr
         return error.with_traceback(None)
 
 
+def _checked(result: T | OSError) -> T:
+    if isinstance(result, FileNotFoundError):
+        raise RecordNotFound("There is no such record") from result
+    if isinstance(result, OSError):
+        raise store_error(result) from result
+    return result
+
+
 class RecordStore:
     """Each record is `<directory>/<name>.json`. A name is checked before it becomes a path.
 
@@ -122,11 +130,7 @@ class RecordStore:
         else:
             await trio.lowlevel.checkpoint()
             result = _attempt(operation, args)
-        if isinstance(result, FileNotFoundError):
-            raise RecordNotFound("There is no such record") from result
-        if isinstance(result, OSError):
-            raise store_error(result) from result
-        return result
+        return _checked(result)
 
     async def load(self, name: str) -> bytes:
         """Raises `RecordNotFound`."""
@@ -134,7 +138,7 @@ class RecordStore:
         if not self._disk.blocking:
             return await self._call(self._disk.read, job.path)
         await self._loader.do(job)
-        return job.data
+        return _checked(job.result)
 
     async def save(self, name: str, data: bytes) -> str:
         """Saves that wait together share one flush of the directory. Gives this version's stamp."""
@@ -228,16 +232,9 @@ class RecordStore:
     # -- in the loader's thread -------------------------------------------------------------
 
     def _load_all(self, jobs: Sequence[_Load]) -> Sequence[BaseException | None]:
-        return [self._load(job) for job in jobs]
-
-    def _load(self, job: _Load) -> BaseException | None:
-        try:
-            job.data = self._disk.read(job.path)
-        except FileNotFoundError:
-            return RecordNotFound("There is no such record")
-        except OSError as error:
-            return error.with_traceback(None)
-        return None
+        for job in jobs:
+            job.result = _attempt(self._disk.read, (job.path,))
+        return [None] * len(jobs)
 
     # -- in the writer's thread -------------------------------------------------------------
 
