@@ -630,6 +630,16 @@ async def test_requests_sent_together_are_answered_in_turn(house):
         assert rest == b""
 
 
+async def test_the_names_of_headers_are_in_lower_case_for_the_app(house):
+    async def names():
+        return b",".join(name for name, _ in request.scope["headers"])
+
+    house.app.route("/names")(names)
+    async with serving(house) as address, connected(address) as client:
+        await client.send_all(b"GET /names HTTP/1.1\r\nHOST: test\r\nX-Mixed: Case\r\n\r\n")
+        assert b"host,x-mixed" in await read_until(client, b"mixed")
+
+
 async def test_a_body_may_come_in_chunks_and_in_its_own_time(house):
     async with serving(house) as address, connected(address) as client:
         await client.send_all(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Kind, Rejected, open_system
-from actors.index.actor import Index
+from actors.index.actor import LEAST_REST_SECONDS, Index
 from actors.index.listing import Listing
 from actors.index.messages import ListRows, PinLimit, ReservePin, RowChanged, RowRemoved
 from actors.stores import MemoryDisk, open_record_store
@@ -153,6 +153,16 @@ async def test_changes_that_wait_together_are_written_together(autojump_clock):
         await trio.sleep(10)
         assert disk.trace.count("replace") - before < 100
         assert len(written(disk.disk)) == 500
+
+
+async def test_the_index_rests_between_its_writes(autojump_clock):
+    disk = FaultyDisk(MemoryDisk())
+    async with open_index(disk) as listed:
+        before = disk.trace.count("replace")
+        for n in range(50):
+            await listed.index.send(RowChanged(row(f"s{n}")))
+            await trio.sleep(LEAST_REST_SECONDS / 10)
+        assert 1 < disk.trace.count("replace") - before <= 6
 
 
 async def test_an_index_that_cannot_be_written_is_written_later(autojump_clock):

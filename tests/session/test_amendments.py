@@ -107,16 +107,25 @@ def test_an_amendment_finds_nothing_strange_in_a_list_that_is_none():
     assert said == {"context_messages": [{"role": "user"}]}
 
 
-SOMETHING_ELSE = ({"role": "user"},) * 3
+def test_only_of_what_was_added_to_the_rows_are_known(monkeypatch):
+    monkeypatch.setattr(dumping, "AMENDED_FROM", 0)
+    record, manuscript = Record(session_id="a", messages=({"content": "a"},)), Manuscript()
+    data = dump(record)
+    manuscript.has(record, Extent(len(data), len(data)))
+    for messages in ((*record.messages, {"content": "b"}), ({"content": "c"}, {"content": "d"})):
+        after = msgspec.structs.replace(record, messages=messages)
+        added_to = record.messages if messages[0] is record.messages[0] else messages[:1]
+        line = manuscript.amendment(after, added_to)
+        assert load("a", data + line).messages == messages
 
 
 def test_the_whole_is_written_when_the_amendments_are_as_long(monkeypatch):
     monkeypatch.setattr(dumping, "AMENDED_FROM", 100)
     record, manuscript, written = Record(session_id="a"), Manuscript(), []
     for n in range(60):
-        row, before = {"role": "user", "content": f"word {n}"}, record.messages
+        row = {"role": "user", "content": f"word {n}"}
         record = msgspec.structs.replace(record, messages=(*record.messages, row))
-        line = manuscript.amendment(record, added_to=(None, before, SOMETHING_ELSE)[n % 3])
+        line = manuscript.amendment(record)
         if line is None:
             data = dump(record)
             manuscript.has(record, Extent(len(data), len(data)))

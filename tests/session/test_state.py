@@ -190,6 +190,12 @@ def test_the_end_of_a_turn_reverts_nothing_that_was_changed_during_it():
     assert (ended.title, ended.pinned, ended.archived, ended.model) == ("Mine", True, True, "other")
 
 
+def test_the_end_of_a_turn_only_adds_to_the_transcript():
+    first = said(IDLE, "one", "1", 1.0)
+    second = said(first, "two", "2", 2.0)
+    assert common(first.messages, second.messages) == len(first.messages) > 0
+
+
 def test_removing_takes_exactly_the_last_prompt_and_what_came_after_it():
     record = said(said(IDLE, "one", "1", 2.0), "two", "2", 3.0)
     once = after(record, RemoveLastTurn())
@@ -269,9 +275,7 @@ def test_any_sequence_folds_or_is_refused_and_what_is_saved_is_what_stands(comma
     for now, command in enumerate(commands):
         if command == "end":
             if record is not None and record.busy:
-                before, rows = record.messages, (cancelled_marker(float(now)),)
-                record = evolve(record, TurnEnded(rows, (), None, float(now)))
-                assert common(before, record.messages) == len(before)
+                record = evolve(record, TurnEnded((), (), None, float(now)))
             continue
         with suppress(Rejected):
             record = evolve(record, decide(record, command, float(now), new_id))
